@@ -5,15 +5,7 @@ from dataclasses import dataclass
 from oddoneout.rules.attributes import Dimension
 from oddoneout.rules.things import Thing
 from oddoneout.rules.trial import Mode, Phase
-
-
-@dataclass(frozen=True, slots=True)
-class Pose:
-    """Where the agent stands: metres from the room's centre, radians anticlockwise from +x."""
-
-    x: float
-    y: float
-    heading: float
+from oddoneout.world.layout import Pose
 
 
 @dataclass(frozen=True, slots=True)
