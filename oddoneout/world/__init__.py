@@ -1,0 +1,1 @@
+"""The room: where things stand, what the agent sees, how it moves. Import its modules by name."""
