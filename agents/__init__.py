@@ -1,0 +1,1 @@
+"""A PyTorch agent for the odd-one-out rooms, trained by behavioral cloning with explanations."""

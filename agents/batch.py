@@ -1,0 +1,88 @@
+"""A training batch: what the agent may see, apart from what it is told.
+
+Episodes stand in rows, padded on the right to the longest, T steps. Images are not padded:
+the F valid frames stand one after another, row by row.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor
+
+#: A label that is not to be imitated: it counts in no action loss.
+IGNORED = -100
+
+
+class _Movable:
+    __slots__ = ()
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The same value on another device."""
+        values = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return type(self)(*(value.to(device, non_blocking=non_blocking) for value in values))
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs(_Movable):
+    """All that the agent acts on.
+
+    Attributes:
+        images: uint8 (F, H, W, 3), the valid frames only.
+        lengths: int64 (B,), steps of each episode; they sum to F.
+        instructions: int64 (B, T, L) word ids, 0 = padding.
+        previous_actions: int64 (B, T), the executed action; `AgentConfig.no_action` at first.
+        previous_rewards: float32 (B, T), 0 at first.
+        trials: int64 (B, T), index of the trial; read only with `AgentConfig.trial_memory`.
+    """
+
+    images: Tensor
+    lengths: Tensor
+    instructions: Tensor
+    previous_actions: Tensor
+    previous_rewards: Tensor
+    trials: Tensor
+
+    @property
+    def valid(self) -> Tensor:
+        """bool (B, T): the steps that are not padding."""
+        steps = torch.arange(self.previous_actions.shape[1], device=self.lengths.device)
+        return steps < self.lengths[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Targets(_Movable):
+    """All that only the losses may see.
+
+    Attributes:
+        labels: int64 (B, T), the action to imitate, or `IGNORED` (padding too).
+        sentences: int64 (S, W) word ids of the batch's different sentences; row 0 is empty.
+        told: int64 (B, T), the row of `sentences` that stands at each step, 0 for none.
+        explaining: bool (B, T), whether the step lies in an explaining phase.
+        rewards: float32 (B, T), what the executed action brought.
+    """
+
+    labels: Tensor
+    sentences: Tensor
+    told: Tensor
+    explaining: Tensor
+    rewards: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Inputs and targets of the same steps."""
+
+    inputs: Inputs
+    targets: Targets
+
+    @property
+    def frames(self) -> int:
+        """Number of valid frames, F."""
+        return len(self.inputs.images)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            self.inputs.to(device, non_blocking), self.targets.to(device, non_blocking)
+        )

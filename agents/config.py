@@ -1,0 +1,191 @@
+"""Every number of an agent and of its training, as frozen values that refuse contradictions."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from oddoneout.actions import Action
+from oddoneout.rules import language
+
+
+def vocabulary_fingerprint(words: tuple[str, ...] = language.VOCABULARY) -> str:
+    """A short digest of a vocabulary: agents and data agree on word ids iff theirs are equal."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """The shape of an agent.
+
+    Attributes:
+        image_size: (height, width) of the observations, in pixels.
+        actions: number of actions.
+        vocabulary: number of words, the padding word (id 0) included.
+        fingerprint: digest of the words, see `vocabulary_fingerprint`.
+        sentence_words: length to which explanations are encoded.
+        instruction_words: length to which instructions are encoded.
+        encoder: "conv" (small residual network) or "resnet18" (torchvision's, untrained).
+        channels: channels of each stage of the "conv" encoder.
+        width: width of the memory and of the state.
+        layers: transformer layers of the memory.
+        heads: attention heads of each layer.
+        context: longest episode, in steps.
+        trial_memory: cut the memory at trial boundaries (a baseline that cannot carry
+            what an experiment showed into the next trial).
+        decoder_width: width of the decoder that spells explanations.
+        dropout: probability, within the memory.
+        reconstruct: add a head that redraws the image from its features (auxiliary loss).
+        predict_reward: add a head that predicts the reward about to come (auxiliary loss).
+
+    Raises:
+        ValueError: if the numbers contradict each other.
+    """
+
+    image_size: tuple[int, int] = (64, 64)
+    actions: int = len(Action)
+    vocabulary: int = len(language.VOCABULARY)
+    fingerprint: str = vocabulary_fingerprint()
+    sentence_words: int = language.MAX_WORDS
+    instruction_words: int = language.INSTRUCTION_WORDS
+    encoder: Literal["conv", "resnet18"] = "conv"
+    channels: tuple[int, ...] = (16, 32, 48, 48)
+    width: int = 192
+    layers: int = 2
+    heads: int = 4
+    context: int = 448
+    trial_memory: bool = False
+    decoder_width: int = 128
+    dropout: float = 0.0
+    reconstruct: bool = False
+    predict_reward: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("actions", "vocabulary", "sentence_words", "instruction_words", "width"):
+            _at_least(self, name, 1)
+        for name in ("layers", "heads", "context", "decoder_width"):
+            _at_least(self, name, 1)
+        _one_of(self, "encoder", ("conv", "resnet18"))
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError(f"channels must name at least one stage, each >= 1: {self.channels}")
+        if len(self.image_size) != 2 or min(self.image_size) < self.reduction:
+            raise ValueError(
+                f"image_size is (height, width), each at least {self.reduction} pixels for the "
+                f"{self.encoder!r} encoder, got {self.image_size}"
+            )
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"width must be a multiple of 2 x heads (rotary positions turn pairs): "
+                f"width={self.width}, heads={self.heads}"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+
+    @property
+    def reduction(self) -> int:
+        """By how much the encoder shrinks an image's side."""
+        return 32 if self.encoder == "resnet18" else 2 ** len(self.channels)
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head."""
+        return self.width // self.heads
+
+    @property
+    def no_action(self) -> int:
+        """Index that stands for "no previous action" at an episode's first step."""
+        return self.actions
+
+
+#: Sizes to start from: for tests, for training on a few CPU cores, for a GPU.
+PRESETS: Mapping[str, AgentConfig] = MappingProxyType(
+    {
+        "tiny": AgentConfig(channels=(8, 16, 16, 16), width=32, layers=1, heads=2, decoder_width=32),
+        "cpu": AgentConfig(),
+        "gpu": AgentConfig(
+            channels=(64, 128, 128, 128), width=512, layers=4, heads=8, decoder_width=256
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """How an agent is trained.
+
+    Attributes:
+        frames: budget, in frames seen by the encoder (padding does not count).
+        batch_episodes: most episodes in a batch.
+        batch_frames: most frames in a batch; long episodes come in smaller batches.
+        lr: peak learning rate.
+        betas: AdamW's two decay rates.
+        weight_decay: AdamW's decay of matrices (never of biases and norms).
+        warmup_steps: steps of linear warm-up.
+        schedule: "cosine", or "wsd" (warm up, stay, decay over the last fifth).
+        grad_clip: largest gradient norm.
+        label_smoothing: of the action loss.
+        decisive_weight: weight, in the action loss, of the steps whose label is to choose or
+            to transform; they are rare and decide everything.
+        explanation_weight: of the explanation loss; 0 is the no-explanation arm.
+        silence_weight: within the explanation loss, of saying nothing where nothing stands.
+        reconstruction_weight: of the image loss, if the agent has that head.
+        reward_weight: of the reward loss, if the agent has that head.
+        mirror: probability that an episode is mirrored, with left and right turns swapped.
+        shift: largest random shift of an episode's images, in pixels.
+        precision: "bf16" (autocast) or "float32".
+        seed: of initialization, order and augmentation.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    frames: int = 2_000_000
+    batch_episodes: int = 16
+    batch_frames: int = 1024
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    warmup_steps: int = 200
+    schedule: Literal["cosine", "wsd"] = "wsd"
+    grad_clip: float = 1.0
+    label_smoothing: float = 0.0
+    decisive_weight: float = 1.0
+    explanation_weight: float = 1.0
+    silence_weight: float = 0.1
+    reconstruction_weight: float = 0.1
+    reward_weight: float = 0.1
+    mirror: float = 0.5
+    shift: int = 2
+    precision: Literal["bf16", "float32"] = "bf16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "batch_episodes", "batch_frames"):
+            _at_least(self, name, 1)
+        for name in ("weight_decay", "warmup_steps", "decisive_weight", "shift", "seed"):
+            _at_least(self, name, 0)
+        for name in ("explanation_weight", "silence_weight", "reconstruction_weight"):
+            _at_least(self, name, 0)
+        _at_least(self, "reward_weight", 0)
+        _one_of(self, "schedule", ("cosine", "wsd"))
+        _one_of(self, "precision", ("bf16", "float32"))
+        for name in ("lr", "grad_clip"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas must lie in [0, 1), got {self.betas}")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+        if not 0.0 <= self.mirror <= 1.0:
+            raise ValueError(f"mirror is a probability, got {self.mirror}")
+
+
+def _at_least(config: Any, name: str, lowest: int) -> None:
+    if not getattr(config, name) >= lowest:
+        raise ValueError(f"{name} must be at least {lowest}, got {getattr(config, name)}")
+
+
+def _one_of(config: Any, name: str, allowed: tuple[str, ...]) -> None:
+    if getattr(config, name) not in allowed:
+        raise ValueError(f"{name} must be one of {allowed}, got {getattr(config, name)!r}")

@@ -1,0 +1,192 @@
+"""The agent: pixels, instruction, last action and reward in; an action and a sentence out.
+
+One state per step decides both what is done and what is said. Sentences are outputs only:
+nothing that the agent was told, or said, ever comes back in.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agents.batch import Batch, Inputs
+from agents.config import AgentConfig
+from agents.encoder import Redrawer, build_encoder
+from agents.memory import Cache, Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """What the decoder made of the steps where a sentence stands, and of those where none does.
+
+    Attributes:
+        logits: (N, W, V) next-word scores at the N spoken steps, given the true earlier words.
+        words: int64 (N, W) the true words; 0 ends a sentence.
+        explaining: bool (N,) whether the step lies in an explaining phase.
+        silent: (M, V) first-word scores at the M valid steps where nothing stands.
+    """
+
+    logits: Tensor
+    words: Tensor
+    explaining: Tensor
+    silent: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """A pass over whole episodes.
+
+    Attributes:
+        logits: (B, T, A) action scores; meaningless at padding.
+        states: (B, T, D), from which actions and sentences are read.
+        features: (F, D) image features of the valid frames.
+        spelling: what was spelled, given targets; None without.
+        images: (F, 3, H, W) redrawn images in [0, 1], with `reconstruct`; else None.
+        rewards: (B, T) predicted reward of each step, with `predict_reward`; else None.
+    """
+
+    logits: Tensor
+    states: Tensor
+    features: Tensor
+    spelling: Spelling | None = None
+    images: Tensor | None = None
+    rewards: Tensor | None = None
+
+
+class Agent(nn.Module):
+    """Encoder, memory, policy head and explanation decoder.
+
+    Args:
+        config: the agent's shape.
+    """
+
+    def __init__(self, config: AgentConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = build_encoder(config)
+        self.instruction = nn.Embedding(config.vocabulary, config.width, padding_idx=0)
+        self.previous_action = nn.Embedding(config.actions + 1, config.width)
+        self.previous_reward = nn.Linear(2, config.width, bias=False)
+        self.memory = Memory(config)
+        self.policy = nn.Linear(config.width, config.actions)
+        self.decoder = Decoder(config)
+        self.redrawer = Redrawer(config) if config.reconstruct else None
+        self.reward = nn.Linear(config.width, 1) if config.predict_reward else None
+        for embedding in (self.instruction, self.previous_action):
+            nn.init.normal_(embedding.weight, std=0.5)
+        with torch.no_grad():
+            self.instruction.weight[0].zero_()
+        # A nearly uniform first policy: the loss starts at log(actions), not above it.
+        nn.init.normal_(self.policy.weight, std=0.01)
+        nn.init.zeros_(self.policy.bias)
+
+    def forward(self, batch: Batch | Inputs) -> Outputs:
+        """Whole episodes at once, with the spelling (teacher-forced) where targets are given.
+
+        The one entry for training, so that data-parallel wrappers see every parameter used.
+        """
+        if isinstance(batch, Inputs):
+            return self.act(batch)
+        outputs = self.act(batch.inputs)
+        spelling = self._spell(outputs.states, batch)
+        return Outputs(
+            logits=outputs.logits,
+            states=outputs.states,
+            features=outputs.features,
+            spelling=spelling,
+            images=None if self.redrawer is None else self.redrawer(outputs.features),
+            rewards=None if self.reward is None else self.reward(outputs.states)[..., 0].float(),
+        )
+
+    def act(self, inputs: Inputs) -> Outputs:
+        """Actions and states of whole episodes, from what the agent sees and nothing else."""
+        features = self.encoder(inputs.images)
+        context = self._context(
+            inputs.instructions, inputs.previous_actions, inputs.previous_rewards
+        )
+        tokens = context.masked_scatter(
+            inputs.valid[..., None], (context[inputs.valid] + features).to(context.dtype)
+        )
+        states = self.memory(tokens, inputs.trials)
+        return Outputs(logits=self.policy(states).float(), states=states, features=features)
+
+    def begin(self, rows: int, device: torch.device | str | None = None) -> Cache:
+        """An empty memory for that many episodes side by side."""
+        return self.memory.begin(rows, device or self.policy.weight.device)
+
+    def step(
+        self,
+        images: Tensor,
+        instructions: Tensor,
+        previous_actions: Tensor,
+        previous_rewards: Tensor,
+        cache: Cache,
+    ) -> tuple[Tensor, Tensor, Cache]:
+        """One step of B episodes, each at its own length.
+
+        Args:
+            images: uint8 (B, H, W, 3).
+            instructions: int64 (B, L).
+            previous_actions: int64 (B,), `config.no_action` at an episode's first step.
+            previous_rewards: float32 (B,).
+            cache: from `begin` or the previous step, which it takes over: do not use it again.
+                Rows whose episode begins anew must be reset first (`Cache.reset`), and with
+                `trial_memory` also rows whose trial does.
+
+        Returns:
+            Action scores (B, A), states (B, D), and the grown cache.
+        """
+        token = self.encoder(images) + self._context(
+            instructions, previous_actions, previous_rewards
+        )
+        states, cache = self.memory.step(token, cache)
+        return self.policy(states).float(), states, cache
+
+    def speak(self, states: Tensor) -> Tensor:
+        """The likeliest sentence, word by word: states (N, D) -> int64 (N, W), 0 = padding."""
+        return self.decoder.speak(states)
+
+    def _context(self, instructions: Tensor, actions: Tensor, rewards: Tensor) -> Tensor:
+        # Rewards are 0, 1 or 10: whether any came, and how much, kept to one scale.
+        reward = torch.stack((rewards.sign(), rewards / 10.0), dim=-1)
+        return (
+            self.instruction(instructions).sum(-2)
+            + self.previous_action(actions)
+            + self.previous_reward(reward)
+        )
+
+    def _spell(self, states: Tensor, batch: Batch) -> Spelling:
+        told, valid = batch.targets.told, batch.inputs.valid
+        spoken = valid & (told > 0)
+        words = batch.targets.sentences[told[spoken]]
+        return Spelling(
+            logits=self.decoder(states[spoken], words),
+            words=words,
+            explaining=batch.targets.explaining[spoken],
+            silent=self.decoder(states[valid & (told == 0)], words.new_zeros(1, 1))[:, 0],
+        )
+
+
+class Decoder(nn.Module):
+    """Spells a sentence from one state: a single recurrent layer, so weak on purpose.
+
+    What it says it must find in the state; it has no memory of its own beyond the sentence.
+    Word 0 both begins a sentence and ends it.
+    """
+
+    def __init__(self, config: AgentConfig) -> None:
+        super().__init__()
+        self.length = config.sentence_words
+        self.state = nn.Linear(config.width, config.decoder_width)
+        self.word = nn.Embedding(config.vocabulary, config.decoder_width)
+        self.cell = nn.GRU(config.decoder_width, config.decoder_width, batch_first=True)
+        self.scores = nn.Linear(config.decoder_width, config.vocabulary)
+
+    def forward(self, states: Tensor, words: Tensor) -> Tensor:
+        """Scores of every word given the earlier ones: (N, D), int64 (N, W) -> (N, W, V)."""
+        raise NotImplementedError
+
+    def speak(self, states: Tensor) -> Tensor:
+        """The likeliest words one after another: (N, D) -> int64 (N, W), 0 after the end."""
+        raise NotImplementedError
