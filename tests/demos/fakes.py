@@ -1,0 +1,82 @@
+"""A tiny environment with the real one's contract, and a policy for it: no rendering."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from oddoneout.demos.rollout import Decision, Moment
+
+SENTENCES = ("", "this is a red cube", "correct it is uniquely red", "this is a blue ring")
+
+
+class FakeEnv(gymnasium.Env):
+    """Random pictures for 3 to 9 steps; the last but one is a choice, the last explains it."""
+
+    def __init__(self, size: int = 8, dimension: str | None = None) -> None:
+        self.size, self.dimension = size, dimension
+        self.observation_space = spaces.Dict(
+            image=spaces.Box(0, 255, (size, size, 3), np.uint8),
+            instruction=spaces.Box(0, 100, (4,), np.int32),
+        )
+        self.action_space = spaces.Discrete(9)
+        self.closed = False
+
+    def snapshot(self) -> Any:
+        return ("snapshot", self._seed, self._time)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Any:
+        super().reset(seed=seed)
+        self._seed, self._time = seed, 0
+        self._length = int(self.np_random.integers(3, 10))
+        return self._observation(), self._info()
+
+    def step(self, action: int) -> Any:
+        self._time += 1
+        info = self._info()
+        chosen = self._time == self._length - 1
+        if chosen:
+            correct = action % 2 == 0
+            info["choice"] = {"trial": 0, "test": True, "correct": correct, "odd_in": ("color",)}
+        reward = float(chosen and action % 2 == 0)
+        return self._observation(), reward, self._time == self._length, False, info
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _observation(self) -> dict[str, Any]:
+        shape = (self.size, self.size, 3)
+        return {
+            "image": self.np_random.integers(0, 256, shape, np.uint8),
+            "instruction": np.array([3, 1, 2, 0], np.int32),
+        }
+
+    def _info(self) -> dict[str, Any]:
+        explaining = self._time >= self._length - 1
+        sentence = SENTENCES[2] if explaining else SENTENCES[int(self.np_random.integers(4))]
+        return {
+            "instruction": "find the odd one out",
+            "explanation": sentence,
+            "trial": 0,
+            "phase": "explain" if explaining else "search",
+        }
+
+
+class FakePolicy:
+    """Random actions of its own, a function of the seed alone; every third one disturbed."""
+
+    def __init__(self) -> None:
+        self.rngs: dict[int, np.random.Generator] = {}
+
+    def begin(self, slot: int, seed: int) -> None:
+        self.rngs[slot] = np.random.default_rng(seed + 1)
+
+    def decide(self, moments: Sequence[Moment]) -> list[Decision]:
+        return [self._one(self.rngs[moment.slot]) for moment in moments]
+
+    def _one(self, rng: np.random.Generator) -> Decision:
+        label = int(rng.integers(9))
+        action = int(rng.integers(9)) if rng.random() < 0.3 else label
+        return Decision(action, label, says="this is a red cube")
