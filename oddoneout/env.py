@@ -1,0 +1,371 @@
+"""The Gymnasium environment: the only place where rules and world meet."""
+
+import operator
+from typing import Any, ClassVar, Final
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from oddoneout.actions import TRANSFORMS, Action
+from oddoneout.episode import Episode, sample_episode
+from oddoneout.rules.language import (
+    INSTRUCTION_WORDS,
+    INSTRUCTIONS,
+    VOCABULARY,
+    Explanation,
+    Surroundings,
+    encode,
+    outcome,
+    properties,
+    sentence,
+)
+from oddoneout.rules.levels import CATALOGUE, Describe, Settings, Speech, parse_settings
+from oddoneout.rules.trial import (
+    Choose,
+    Event,
+    Pass,
+    Result,
+    Transform,
+    Trial,
+    TrialState,
+    advance,
+    begin,
+)
+from oddoneout.snapshot import ObjectView, Snapshot
+from oddoneout.world.gaze import Sight, in_focus, looked_at, sights
+from oddoneout.world.world import World
+
+RENDERERS: Final = ("classic",)
+RENDER_MODES: Final = ("rgb_array", "human")
+IMAGE_SIDES: Final = (16, 512)  # least and most pixels of an image's side
+
+_TOKENS: Final = {mode: encode(text, INSTRUCTION_WORDS) for mode, text in INSTRUCTIONS.items()}
+_PASS: Final = Pass()
+_ACTIONS: Final = tuple(Action)
+
+
+def parse_image_size(image_size: Any) -> tuple[int, int]:
+    """``image_size`` as (height, width).
+
+    Raises:
+        ValueError: unless it is an integer or a pair of integers within ``IMAGE_SIDES``.
+    """
+    pair = (image_size, image_size) if np.isscalar(image_size) else image_size
+    low, high = IMAGE_SIDES
+    if (
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in pair)
+        and all(low <= n <= high for n in pair)
+    ):
+        return int(pair[0]), int(pair[1])
+    raise ValueError(
+        f"image_size must be an integer or (height, width), each from {low} to {high} pixels, "
+        f"got {image_size!r}"
+    )
+
+
+def _parse_action(action: Any) -> Action:
+    try:
+        number = operator.index(action)
+    except TypeError:
+        number = -1
+    if not 0 <= number < len(_ACTIONS):
+        raise ValueError(f"action must be an integer from 0 to {len(_ACTIONS) - 1}, got {action!r}")
+    return _ACTIONS[number]
+
+
+def observation_space(image_size: tuple[int, int]) -> spaces.Dict:
+    """``image`` uint8 (H, W, 3) and ``instruction`` int32 (L,), token ids with 0 = padding."""
+    return spaces.Dict(
+        {
+            "image": spaces.Box(0, 255, (*image_size, 3), np.uint8),
+            "instruction": spaces.Box(0, len(VOCABULARY) - 1, (INSTRUCTION_WORDS,), np.int32),
+        }
+    )
+
+
+class OddOneOutEnv(gymnasium.Env[dict[str, NDArray[Any]], int]):
+    """A first-person room in which an agent finds, or makes, the odd one out.
+
+    Args:
+        level: "Basic", "Confounded", "Deconfounded" or "Intervention".
+        dimension: the rewarded (Confounded: the explained) dimension, "color", "shape",
+            "texture" or, in Basic, "size"; None draws one per episode.
+        difficulty: of experiments: "easy", "hard1", "hard2", "hard3"; None draws per episode.
+        hard_dimensions: the dimensions from which those that start 2-2 are drawn; None: all.
+        experiments: experiment trials before the test trial.
+        explanations: "full", "properties", "outcome", "none", "shuffled" or "irrelevant".
+        describe: "gaze" describes the object looked at; "near" only within reach.
+        split: which feature combinations occur: "all", "train" or "eval".
+        image_size: pixels, one number for a square or (height, width).
+        render_mode: None, "rgb_array" or "human".
+        renderer: "classic".
+
+    Raises:
+        ValueError: for an argument that is not allowed; the message names what is.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES), "render_fps": 6}
+
+    def __init__(
+        self,
+        level: str,
+        *,
+        dimension: str | None = None,
+        difficulty: str | None = None,
+        hard_dimensions: tuple[str, ...] | None = None,
+        experiments: int = 3,
+        explanations: str = "full",
+        describe: str = "gaze",
+        split: str = "all",
+        image_size: int | tuple[int, int] = 64,
+        render_mode: str | None = None,
+        renderer: str = "classic",
+    ) -> None:
+        if level not in CATALOGUE:
+            raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
+        self._level = CATALOGUE[level]
+        self._settings: Settings = parse_settings(
+            self._level,
+            {
+                "dimension": dimension,
+                "difficulty": difficulty,
+                "hard_dimensions": hard_dimensions,
+                "experiments": experiments,
+                "explanations": explanations,
+                "describe": describe,
+                "split": split,
+            },
+        )
+        size = parse_image_size(image_size)
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise ValueError(
+                f"render_mode must be None or one of {RENDER_MODES}, got {render_mode!r}"
+            )
+        if renderer not in RENDERERS:
+            raise ValueError(f"renderer must be one of {RENDERERS}, got {renderer!r}")
+        self.render_mode = render_mode
+        self.observation_space = observation_space(size)
+        self.action_space = spaces.Discrete(len(Action))
+        self._near = self._settings.describe is Describe.NEAR
+        self._world = World(size)
+        self._window = None
+        self._episode: Episode | None = None
+        self._over = True
+
+    # -- the Gymnasium interface -------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Begin a new episode, a function of ``seed`` alone when one is given.
+
+        Raises:
+            ValueError: for options; there are none.
+        """
+        if options:
+            raise ValueError(f"reset takes no options, got {options!r}")
+        super().reset(seed=seed)
+        self.play(sample_episode(self._level, self._settings, self.np_random))
+        self._show()
+        return self._observation(), self._info(None)
+
+    def play(self, episode: Episode) -> None:
+        """Put a hand-made or sampled episode on stage, at its beginning.
+
+        For tests and analysis; ``reset`` does this with a sampled one.
+        """
+        self._episode = episode
+        self._over = False
+        self._reward = 0.0
+        self._begin_trial(0)
+
+    def step(
+        self, action: int
+    ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
+        """One of the nine actions; see ``oddoneout.actions.Action``.
+
+        Raises:
+            ValueError: for anything that is not an action.
+            RuntimeError: after the episode's end, or before the first reset.
+        """
+        if self._over or self._episode is None:
+            raise RuntimeError("the episode is over (or never began); call reset() first")
+        number = int(action) if np.ndim(action) == 0 else -1
+        if not 0 <= number < len(_ACTIONS) or number != action:
+            raise ValueError(
+                f"action must be an integer from 0 to {len(_ACTIONS) - 1}, got {action!r}"
+            )
+        act = _ACTIONS[number]
+        event: Event = _PASS
+        if act is Action.CHOOSE:
+            event = Choose(self._focus)
+        elif act in TRANSFORMS:
+            event = Transform(TRANSFORMS[act], self._focus)
+        else:
+            self._world.move(act)
+            self._look()
+
+        trial = self._trial
+        self._state, result = advance(trial, self._state, event)
+        self._reward = result.reward
+        choice = self._choice_info(trial) if result.chosen else None
+        if result.repainted is not None:
+            self._world.repaint(result.repainted, self._state.things[result.repainted])
+        terminated = truncated = False
+        if result.over:
+            terminated, truncated = self._end_trial(result)
+        info = self._info(choice)
+        self._show()
+        return self._observation(), result.reward, terminated, truncated, info
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """The presentation view, uint8 (480, 640, 3), in render mode "rgb_array"."""
+        if self.render_mode is None:
+            gymnasium.logger.warn(
+                'render() needs render_mode="rgb_array" or "human" when the environment is made'
+            )
+            return None
+        if self.render_mode == "rgb_array":
+            return self.present()
+        return None
+
+    def close(self) -> None:
+        self._world.close()
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+        self._over = True
+
+    # -- beyond Gymnasium --------------------------------------------------------------------
+
+    @property
+    def world(self) -> World:
+        """The rendered room itself, for benchmarks and tools."""
+        return self._world
+
+    def present(
+        self, height: int = 480, width: int = 640, view: str = "overhead"
+    ) -> NDArray[np.uint8]:
+        """The room for people to look at, uint8 (height, width, 3); see ``World.present``."""
+        return self._world.present(height, width, view)
+
+    def snapshot(self) -> Snapshot:
+        """The privileged view, for experts, tests and analysis; never for agents.
+
+        Raises:
+            RuntimeError: before the first reset.
+        """
+        if self._episode is None:
+            raise RuntimeError("there is nothing to see yet; call reset() first")
+        trial, state = self._trial, self._state
+        return Snapshot(
+            agent=self._world.pose,
+            objects=tuple(
+                ObjectView(thing, x, y, sight.distance, sight.bearing, sight.visible)
+                for thing, (x, y), sight in zip(
+                    state.things, self._world.positions, self._sights, strict=True
+                )
+            ),
+            gaze=self._gaze,
+            focus=self._focus,
+            trial=self._index,
+            trials=len(self._episode.trials),
+            mode=trial.mode,
+            phase=state.phase,
+            transforms_left=state.transforms_left,
+            step=state.step,
+            test=trial.test,
+            dimension=trial.dimension,
+            known_dimension=None if self._level.hidden else trial.dimension,
+            last_reward=self._reward,
+        )
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _begin_trial(self, index: int) -> None:
+        assert self._episode is not None
+        self._index = index
+        self._trial: Trial = self._episode.trials[index]
+        self._state: TrialState = begin(self._trial)
+        self._world.place(self._trial.things, self._episode.layouts[index])
+        self._look()
+
+    def _end_trial(self, result: Result) -> tuple[bool, bool]:
+        """Go on to the next trial, or end the episode: (terminated, truncated)."""
+        assert self._episode is not None
+        if self._index + 1 < len(self._episode.trials):
+            self._begin_trial(self._index + 1)
+            return False, False
+        self._over = True
+        return not result.timed_out, result.timed_out
+
+    def _look(self) -> None:
+        world = self._world
+        self._sights: tuple[Sight, ...] = sights(world.pose, world.positions)
+        self._gaze = looked_at(self._sights)
+        self._focus = in_focus(self._sights)
+
+    def _explanation(self) -> str:
+        """The sentence that stands now, "" when none does."""
+        settings = self._settings
+        speech = settings.explanations
+        if speech is Speech.NONE:
+            return ""
+        trial, state = self._trial, self._state
+        if speech is Speech.SHUFFLED:
+            assert self._episode is not None
+            trial = self._episode.decoys[self._index]
+        explanation: Explanation
+        if state.choice is not None:
+            if speech is Speech.PROPERTIES:
+                return ""
+            if speech is Speech.SHUFFLED:
+                state, _ = advance(trial, begin(trial), Choose(state.choice.target))
+            explanation = outcome(trial, state)
+        else:
+            index = self._focus if self._near else self._gaze
+            if index is None or speech is Speech.OUTCOME:
+                return ""
+            if speech is Speech.SHUFFLED:
+                state = begin(trial)
+            explanation = properties(trial, state, index)
+        if speech is Speech.IRRELEVANT:
+            explanation = Surroundings(self._world.wall_faced())
+        return sentence(explanation)
+
+    def _choice_info(self, trial: Trial) -> dict[str, Any]:
+        choice = self._state.choice
+        assert choice is not None
+        return {
+            "trial": self._index,
+            "test": trial.test,
+            "correct": choice.correct,
+            "odd_in": tuple(d.value for d in choice.odd_in),
+        }
+
+    def _observation(self) -> dict[str, NDArray[Any]]:
+        return {"image": self._world.image(), "instruction": _TOKENS[self._trial.mode].copy()}
+
+    def _info(self, choice: dict[str, Any] | None) -> dict[str, Any]:
+        info: dict[str, Any] = {
+            "instruction": INSTRUCTIONS[self._trial.mode],
+            "explanation": self._explanation(),
+            "trial": self._index,
+            "phase": "search" if self._state.choice is None else "explain",
+        }
+        if choice is not None:
+            info["choice"] = choice
+        return info
+
+    def _show(self) -> None:
+        if self.render_mode != "human":
+            return
+        if self._window is None:
+            from oddoneout.window import Window
+
+            self._window = Window("oddoneout")
+        self._window.show(self.present())
