@@ -83,6 +83,4 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""
-        return Batch(
-            self.inputs.to(device, non_blocking), self.targets.to(device, non_blocking)
-        )
+        return Batch(self.inputs.to(device, non_blocking), self.targets.to(device, non_blocking))

@@ -10,6 +10,16 @@ from oddoneout.actions import Action
 from oddoneout.rules import language
 
 
+def _at_least(config: Any, name: str, lowest: int) -> None:
+    if not getattr(config, name) >= lowest:
+        raise ValueError(f"{name} must be at least {lowest}, got {getattr(config, name)}")
+
+
+def _one_of(config: Any, name: str, allowed: tuple[str, ...]) -> None:
+    if getattr(config, name) not in allowed:
+        raise ValueError(f"{name} must be one of {allowed}, got {getattr(config, name)!r}")
+
+
 def vocabulary_fingerprint(words: tuple[str, ...] = language.VOCABULARY) -> str:
     """A short digest of a vocabulary: agents and data agree on word ids iff theirs are equal."""
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
@@ -101,7 +111,9 @@ class AgentConfig:
 #: Sizes to start from: for tests, for training on a few CPU cores, for a GPU.
 PRESETS: Mapping[str, AgentConfig] = MappingProxyType(
     {
-        "tiny": AgentConfig(channels=(8, 16, 16, 16), width=32, layers=1, heads=2, decoder_width=32),
+        "tiny": AgentConfig(
+            channels=(8, 16, 16, 16), width=32, layers=1, heads=2, decoder_width=32
+        ),
         "cpu": AgentConfig(),
         "gpu": AgentConfig(
             channels=(64, 128, 128, 128), width=512, layers=4, heads=8, decoder_width=256
@@ -179,13 +191,3 @@ class TrainingConfig:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         if not 0.0 <= self.mirror <= 1.0:
             raise ValueError(f"mirror is a probability, got {self.mirror}")
-
-
-def _at_least(config: Any, name: str, lowest: int) -> None:
-    if not getattr(config, name) >= lowest:
-        raise ValueError(f"{name} must be at least {lowest}, got {getattr(config, name)}")
-
-
-def _one_of(config: Any, name: str, allowed: tuple[str, ...]) -> None:
-    if getattr(config, name) not in allowed:
-        raise ValueError(f"{name} must be one of {allowed}, got {getattr(config, name)!r}")

@@ -42,7 +42,7 @@ class Outputs:
         states: (B, T, D), from which actions and sentences are read.
         features: (F, D) image features of the valid frames.
         spelling: what was spelled, given targets; None without.
-        images: (F, 3, H, W) redrawn images in [0, 1], with `reconstruct`; else None.
+        images: (F, 3, h, w) redrawn small images, with `reconstruct` (see `Redrawer`); else None.
         rewards: (B, T) predicted reward of each step, with `predict_reward`; else None.
     """
 
@@ -102,14 +102,13 @@ class Agent(nn.Module):
     def act(self, inputs: Inputs) -> Outputs:
         """Actions and states of whole episodes, from what the agent sees and nothing else."""
         features = self.encoder(inputs.images)
-        context = self._context(
-            inputs.instructions, inputs.previous_actions, inputs.previous_rewards
-        )
-        tokens = context.masked_scatter(
-            inputs.valid[..., None], (context[inputs.valid] + features).to(context.dtype)
-        )
-        states = self.memory(tokens, inputs.trials)
+        states = self.memory(self._tokens(inputs, features), inputs.trials)
         return Outputs(logits=self.policy(states).float(), states=states, features=features)
+
+    def attention(self, inputs: Inputs) -> Tensor:
+        """What each step of the last memory layer looks back at: (B, heads, T, T)."""
+        tokens = self._tokens(inputs, self.encoder(inputs.images))
+        return self.memory.attention(tokens, inputs.trials)
 
     def begin(self, rows: int, device: torch.device | str | None = None) -> Cache:
         """An empty memory for that many episodes side by side."""
@@ -147,6 +146,17 @@ class Agent(nn.Module):
         """The likeliest sentence, word by word: states (N, D) -> int64 (N, W), 0 = padding."""
         return self.decoder.speak(states)
 
+    def _tokens(self, inputs: Inputs, features: Tensor) -> Tensor:
+        """One token per step, (B, T, D); the features of the F valid frames put in place."""
+        context = self._context(
+            inputs.instructions, inputs.previous_actions, inputs.previous_rewards
+        )
+        valid = inputs.valid
+        placed = context.new_zeros(context.shape).masked_scatter(
+            valid[..., None], features.to(context.dtype)
+        )
+        return context + placed
+
     def _context(self, instructions: Tensor, actions: Tensor, rewards: Tensor) -> Tensor:
         # Rewards are 0, 1 or 10: whether any came, and how much, kept to one scale.
         reward = torch.stack((rewards.sign(), rewards / 10.0), dim=-1)
@@ -160,11 +170,12 @@ class Agent(nn.Module):
         told, valid = batch.targets.told, batch.inputs.valid
         spoken = valid & (told > 0)
         words = batch.targets.sentences[told[spoken]]
+        quiet = states[valid & (told == 0)]
         return Spelling(
             logits=self.decoder(states[spoken], words),
             words=words,
             explaining=batch.targets.explaining[spoken],
-            silent=self.decoder(states[valid & (told == 0)], words.new_zeros(1, 1))[:, 0],
+            silent=self.decoder(quiet, words.new_zeros(len(quiet), 1))[:, 0],
         )
 
 
@@ -185,8 +196,22 @@ class Decoder(nn.Module):
 
     def forward(self, states: Tensor, words: Tensor) -> Tensor:
         """Scores of every word given the earlier ones: (N, D), int64 (N, W) -> (N, W, V)."""
-        raise NotImplementedError
+        content = self.state(states)
+        earlier = F.pad(words[:, :-1], (1, 0))
+        hidden, _ = self.cell(self.word(earlier) + content[:, None], content[None].tanh())
+        return self.scores(hidden)
 
+    @torch.no_grad()
     def speak(self, states: Tensor) -> Tensor:
         """The likeliest words one after another: (N, D) -> int64 (N, W), 0 after the end."""
-        raise NotImplementedError
+        content = self.state(states)
+        hidden = content[None].tanh()
+        word = torch.zeros(len(states), dtype=torch.int64, device=states.device)
+        going = torch.ones_like(word, dtype=torch.bool)
+        spoken: list[Tensor] = []
+        for _ in range(self.length):
+            seen, hidden = self.cell((self.word(word) + content)[:, None], hidden)
+            word = torch.where(going, self.scores(seen[:, 0]).argmax(-1), 0)
+            going = word != 0
+            spoken.append(word)
+        return torch.stack(spoken, dim=1)

@@ -1,0 +1,151 @@
+"""What is minimized: plain functions of predictions, targets and masks.
+
+Nothing is ever lost or gained at padding. Every mean is over the elements that count; where
+none does it is zero, with a gradient of zero.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from agents.batch import IGNORED, Batch
+from agents.config import TrainingConfig
+from agents.encoder import Redrawer
+from agents.model import Outputs, Spelling
+from oddoneout.actions import TRANSFORMS, Action
+
+#: The actions that decide a trial: rare, and worth more than a step of walking.
+DECISIVE: tuple[Action, ...] = (Action.CHOOSE, *TRANSFORMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Scalars of one batch. Only `total` is weighted, and only it needs a gradient.
+
+    Attributes:
+        total: what is minimized.
+        action: cross-entropy of the labels.
+        explanation: cross-entropy per word of the standing sentences.
+        silence: cross-entropy of saying nothing where nothing stands.
+        reconstruction: mean squared error of redrawn images, 0 without that head.
+        reward: mean squared error of predicted rewards, 0 without that head.
+        action_accuracy: share of labels that are the likeliest action.
+        decisive_accuracy: the same where the label is to choose or transform.
+        properties_accuracy: share of words predicted, of sentences during the search.
+        outcome_accuracy: share of words predicted, of sentences after a choice.
+        silence_accuracy: share of silent steps at which nothing would be said.
+    """
+
+    total: Tensor
+    action: Tensor
+    explanation: Tensor
+    silence: Tensor
+    reconstruction: Tensor
+    reward: Tensor
+    action_accuracy: Tensor
+    decisive_accuracy: Tensor
+    properties_accuracy: Tensor
+    outcome_accuracy: Tensor
+    silence_accuracy: Tensor
+
+
+def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
+    """All losses of a batch.
+
+    Args:
+        outputs: of `Agent.forward(batch)`.
+        batch: the same batch.
+        config: reads the weights and the label smoothing.
+    """
+    spelling = outputs.spelling
+    if spelling is None:
+        raise ValueError("outputs carry no spelling: call the agent with a Batch, not Inputs")
+    labels = batch.targets.labels
+    imitated = batch.inputs.valid & (labels != IGNORED)
+    decisive = imitated & torch.isin(labels, labels.new_tensor(DECISIVE))
+    right = outputs.logits.argmax(-1) == labels
+
+    action = action_loss(outputs.logits, labels, imitated, decisive, config)
+    explanation, silence = explanation_losses(spelling)
+    reconstruction = reconstruction_loss(outputs, batch)
+    reward = reward_loss(outputs, batch)
+
+    counted = counted_words(spelling.words)
+    spelled = spelling.logits.argmax(-1) == spelling.words
+    outcome = spelling.explaining[:, None]
+    return Losses(
+        total=action
+        + config.explanation_weight * (explanation + config.silence_weight * silence)
+        + config.reconstruction_weight * reconstruction
+        + config.reward_weight * reward,
+        action=action,
+        explanation=explanation,
+        silence=silence,
+        reconstruction=reconstruction,
+        reward=reward,
+        action_accuracy=mean(right, imitated),
+        decisive_accuracy=mean(right, decisive),
+        properties_accuracy=mean(spelled, counted & ~outcome),
+        outcome_accuracy=mean(spelled, counted & outcome),
+        silence_accuracy=spelling.silent.argmax(-1).eq(0).float().sum()
+        / max(1, len(spelling.silent)),
+    )
+
+
+def action_loss(
+    logits: Tensor, labels: Tensor, imitated: Tensor, decisive: Tensor, config: TrainingConfig
+) -> Tensor:
+    """Cross-entropy (B, T, A) against (B, T), averaged with weights over the imitated steps."""
+    each = F.cross_entropy(
+        logits.flatten(0, 1),
+        torch.where(imitated, labels, 0).flatten(),
+        label_smoothing=config.label_smoothing,
+        reduction="none",
+    )
+    weights = imitated + (config.decisive_weight - 1.0) * decisive
+    return (each.view_as(weights) * weights).sum() / weights.sum().clamp_min(1e-6)
+
+
+def counted_words(words: Tensor) -> Tensor:
+    """bool (N, W): a sentence's words and the first 0 after them, which ends it."""
+    return (words != 0).long().cumsum(-1).eq(torch.arange(words.shape[1], device=words.device)) | (
+        words != 0
+    )
+
+
+def explanation_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
+    """Per word where a sentence stands, and of the immediate end where none does."""
+    each = F.cross_entropy(
+        spelling.logits.float().flatten(0, 1), spelling.words.flatten(), reduction="none"
+    )
+    spoken = mean(each.view_as(spelling.words), counted_words(spelling.words))
+    silent = spelling.silent.float()
+    silence = F.cross_entropy(
+        silent, torch.zeros(len(silent), dtype=torch.int64, device=silent.device), reduction="sum"
+    ) / max(1, len(silent))
+    return spoken, silence
+
+
+def reconstruction_loss(outputs: Outputs, batch: Batch) -> Tensor:
+    """Mean squared error of the redrawn images against the shrunk observations, in [0, 1]."""
+    if outputs.images is None:
+        return outputs.logits.new_zeros(())
+    truth = batch.inputs.images.permute(0, 3, 1, 2).float() / 255.0
+    truth = F.avg_pool2d(truth, Redrawer.SHRUNK)
+    return F.mse_loss(outputs.images, truth)
+
+
+def reward_loss(outputs: Outputs, batch: Batch) -> Tensor:
+    """Mean squared error of the predicted rewards over valid steps."""
+    if outputs.rewards is None:
+        return outputs.logits.new_zeros(())
+    return mean((outputs.rewards - batch.targets.rewards).square(), batch.inputs.valid)
+
+
+def mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the values where the mask is True; 0 where it never is."""
+    # Not values * mask: what stands at padding may be anything, even not a number.
+    kept = torch.where(mask, values.float(), 0.0)
+    return kept.sum() / mask.sum().clamp_min(1)

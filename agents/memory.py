@@ -1,0 +1,210 @@
+"""A causal transformer over an episode's steps, whole at once or one step at a time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agents.config import AgentConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """What B episodes have left in the memory so far, each at its own length.
+
+    `Memory.step` writes into the buffers of the cache it is given and hands back a longer one:
+    treat the old one as spent.
+
+    Attributes:
+        keys, values: (layers, B, heads, context, head width).
+        lengths: int64 (B,), steps taken.
+        longest: the largest of `lengths`, kept apart so that no device is asked for it.
+    """
+
+    keys: Tensor
+    values: Tensor
+    lengths: Tensor
+    longest: int
+
+    def reset(self, rows: Tensor) -> "Cache":
+        """Forget some episodes: bool (B,), True where a new one begins."""
+        lengths = torch.where(rows.to(self.lengths.device), 0, self.lengths)
+        return Cache(self.keys, self.values, lengths, int(lengths.max()))
+
+
+class Memory(nn.Module):
+    """Pre-norm causal transformer with rotary positions.
+
+    Positions are relative, so an episode cut at its trials equals each trial remembered alone.
+
+    Args:
+        config: reads width, layers, heads, context, dropout and trial_memory.
+    """
+
+    def __init__(self, config: AgentConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stack = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.turns: Tensor
+        self.register_buffer("turns", _rotary_turns(config), persistent=False)
+
+    @property
+    def layers(self) -> Iterable["Layer"]:
+        """The layers, first to last."""
+        return cast("Iterable[Layer]", self.stack)
+
+    def forward(self, x: Tensor, trials: Tensor) -> Tensor:
+        """Whole episodes.
+
+        Args:
+            x: (B, T, D); padding on the right.
+            trials: int64 (B, T), never falling within a row; read only with `trial_memory`.
+
+        Returns:
+            (B, T, D): each step's state, from the steps up to it.
+
+        Raises:
+            ValueError: if T exceeds the context.
+        """
+        self._check(x.shape[1])
+        mask = self._visible(trials) if self.config.trial_memory else None
+        turns = self.turns[: x.shape[1]]
+        for layer in self.layers:
+            x = layer(x, turns, mask)
+        return self.norm(x)
+
+    def begin(self, rows: int, device: torch.device | str) -> Cache:
+        """An empty cache for B episodes."""
+        config = self.config
+        shape = (config.layers, rows, config.heads, config.context, config.head_width)
+        # Float32 whatever the precision: `step` equals `forward` and rounds only once.
+        return Cache(
+            keys=torch.zeros(shape, device=device),
+            values=torch.zeros(shape, device=device),
+            lengths=torch.zeros(rows, dtype=torch.int64, device=device),
+            longest=0,
+        )
+
+    def step(self, x: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        """One step of each episode: (B, D) -> (B, D) and the longer cache.
+
+        Raises:
+            ValueError: if an episode outgrows the context.
+        """
+        longest = cache.longest + 1
+        self._check(longest)
+        turns = self.turns[cache.lengths][:, None, None]
+        seen = torch.arange(longest, device=x.device) <= cache.lengths[:, None]
+        x = x[:, None]
+        for index, layer in enumerate(self.layers):
+            x = layer.step(
+                x,
+                turns,
+                seen[:, None, None],
+                cache.keys[index, :, :, :longest],
+                cache.values[index, :, :, :longest],
+                cache.lengths,
+            )
+        return self.norm(x)[:, 0], Cache(cache.keys, cache.values, cache.lengths + 1, longest)
+
+    @torch.no_grad()
+    def attention(self, x: Tensor, trials: Tensor) -> Tensor:
+        """How much the last layer attends, at each step, to each step so far; for pictures.
+
+        Args:
+            x, trials: as in `forward`.
+
+        Returns:
+            float32 (B, heads, T, T); each row sums to one.
+        """
+        self._check(x.shape[1])
+        mask, turns = self._visible(trials), self.turns[: x.shape[1]]
+        *before, last = self.layers
+        for layer in before:
+            x = layer(x, turns, mask)
+        return last.attention(x, turns, mask)
+
+    def _visible(self, trials: Tensor) -> Tensor:
+        """bool (B or 1, 1, T, T): which steps a step may look at; never later ones."""
+        if self.config.trial_memory:
+            return (trials[:, :, None] == trials[:, None, :]).tril()[:, None]
+        steps = trials.shape[1]
+        return trials.new_ones((1, 1, steps, steps), dtype=torch.bool).tril()
+
+    def _check(self, steps: int) -> None:
+        if steps > self.config.context:
+            raise ValueError(
+                f"an episode of {steps} steps outgrows the memory's context of "
+                f"{self.config.context}: set AgentConfig.context higher"
+            )
+
+
+class Layer(nn.Module):
+    """Attention, then a feed-forward net, each on a normalized copy of the stream."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.dropout
+        self.before_attention = nn.LayerNorm(config.width)
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.attended = nn.Linear(config.width, config.width, bias=False)
+        self.before_feed = nn.LayerNorm(config.width)
+        self.feed = nn.Sequential(
+            nn.Linear(config.width, 4 * config.width),
+            nn.GELU(),
+            nn.Linear(4 * config.width, config.width),
+            nn.Dropout(config.dropout),
+        )
+
+    def forward(self, x: Tensor, turns: Tensor, mask: Tensor | None) -> Tensor:
+        query, key, value = self._project(x, turns)
+        drop = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=drop, is_causal=mask is None
+        )
+        return self._finish(x, y)
+
+    def step(
+        self, x: Tensor, turns: Tensor, seen: Tensor, keys: Tensor, values: Tensor, at: Tensor
+    ) -> Tensor:
+        query, key, value = self._project(x, turns)
+        rows = torch.arange(len(x), device=x.device)
+        keys[rows, :, at] = key[:, :, 0].to(keys.dtype)
+        values[rows, :, at] = value[:, :, 0].to(values.dtype)
+        y = F.scaled_dot_product_attention(
+            query, keys.to(query.dtype), values.to(query.dtype), attn_mask=seen
+        )
+        return self._finish(x, y)
+
+    def attention(self, x: Tensor, turns: Tensor, mask: Tensor) -> Tensor:
+        query, key, _ = self._project(x, turns)
+        scores = (query @ key.transpose(2, 3)).float() / query.shape[-1] ** 0.5
+        return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+
+    def _project(self, x: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        parts = self.qkv(self.before_attention(x)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = parts.movedim(-3, 0).transpose(2, 3)
+        return _turn(query, turns), _turn(key, turns), value
+
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.attended(attended.transpose(1, 2).flatten(2))
+        return x + self.feed(self.before_feed(x))
+
+
+def _rotary_turns(config: AgentConfig) -> Tensor:
+    """(context, 2, head width / 2): cosines and sines of each position's angles."""
+    half = config.head_width // 2
+    speeds = 1000.0 ** (-torch.arange(half) / half)
+    angles = torch.arange(config.context)[:, None] * speeds
+    return torch.stack((angles.cos(), angles.sin()), dim=1)
+
+
+def _turn(x: Tensor, turns: Tensor) -> Tensor:
+    """Turn the pairs of x (..., T, width) by each position's angles (..., T, 2, width / 2)."""
+    cos, sin = turns.to(x.dtype).unbind(-2)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
