@@ -1,5 +1,7 @@
 """Draws trials: the only randomness in the rules."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Final
 
@@ -7,7 +9,7 @@ import numpy as np
 
 from oddoneout.rules.attributes import CORE_DIMENSIONS, VALUES, Dimension, Size, Value
 from oddoneout.rules.levels import TrialSpec
-from oddoneout.rules.splits import Split, allows
+from oddoneout.rules.splits import Split, allows_values
 from oddoneout.rules.things import Thing
 from oddoneout.rules.trial import Trial
 
@@ -17,6 +19,7 @@ _ORDERS: Final = tuple(permutations(range(_THINGS)))
 #: What a dimension that is out of play shows; of the vocabulary, only size ever is.
 _STANDARD: Final = {Dimension.SIZE: Size.LARGE}
 _MAX_TRIES: Final = 100_000
+_BATCH: Final = 16  # drafts drawn at once where a split rejects most
 
 # One draw of integers decides a trial: two values and a pairing per dimension, one order.
 _DIMENSIONS: Final = tuple(Dimension)
@@ -30,25 +33,37 @@ def _in_play(spec: TrialSpec) -> tuple[Dimension, ...]:
     return tuple(d for d in _DIMENSIONS if d in CORE_DIMENSIONS or d in (*spec.odd, *spec.pairs))
 
 
-def _reachable(trial: Trial) -> list[Thing]:
-    """Every look that a thing can take in the trial."""
-    looks = list(trial.things)
-    if trial.transforms:
-        looks += [trial.switched(thing, d) for thing in set(trial.things) for d in CORE_DIMENSIONS]
-    return looks
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A trial's values before objects are made of them: cheap to reject."""
+
+    in_play: tuple[tuple[Dimension, tuple[Value, Value]], ...]
+    columns: dict[Dimension, list[Value]]
+
+    def combinations(self, transforms: bool) -> set[tuple[Value, ...]]:
+        """Every combination of core values that an object can show in the trial."""
+        shown = set(zip(*(self.columns[d] for d in CORE_DIMENSIONS), strict=True))
+        if not transforms:
+            return shown
+        reached = set(shown)
+        pairs = dict(self.in_play)
+        for i, dimension in enumerate(CORE_DIMENSIONS):
+            first, second = pairs[dimension]
+            for values in shown:
+                other = second if values[i] == first else first
+                reached.add((*values[:i], other, *values[i + 1 :]))
+        return reached
 
 
-def _draw(spec: TrialSpec, rng: np.random.Generator) -> Trial:
-    numbers = rng.integers(_HIGHS).tolist()
+def _draft(spec: TrialSpec, in_play: tuple[Dimension, ...], numbers: list[int]) -> _Draft:
     order = _ORDERS[numbers[-1]]
-    in_play = _in_play(spec)
     pairs: list[tuple[Dimension, tuple[Value, Value]]] = []
-    columns: dict[str, list[Value]] = {}
+    columns: dict[Dimension, list[Value]] = {}
     odd_seen = 0
     for i, dimension in enumerate(_DIMENSIONS):
         values = VALUES[dimension]
         if dimension not in in_play:
-            columns[dimension.value] = [_STANDARD[dimension]] * _THINGS
+            columns[dimension] = [_STANDARD[dimension]] * _THINGS
             continue
         first, step, pairing = numbers[3 * i : 3 * i + 3]
         base, other = values[first], values[(first + 1 + step) % len(values)]
@@ -60,22 +75,15 @@ def _draw(spec: TrialSpec, rng: np.random.Generator) -> Trial:
         elif dimension in spec.pairs:
             for index in _PAIRINGS[pairing]:
                 column[index] = other
-        columns[dimension.value] = column
-    things = tuple(
-        Thing(**{name: column[index] for name, column in columns.items()})  # type: ignore[arg-type]
-        for index in range(_THINGS)
-    )
-    return Trial(
-        things=things,
-        in_play=tuple(pairs),
-        dimension=spec.dimension,
-        mode=spec.mode,
-        transforms=spec.transforms,
-        reward=spec.reward,
-        test=spec.test,
-        spoken=spec.spoken,
-        names_dimension=spec.names_dimension,
-    )
+        columns[dimension] = column
+    return _Draft(tuple(pairs), columns)
+
+
+def _drafts(spec: TrialSpec, batch: int, rng: np.random.Generator) -> Iterator[_Draft]:
+    in_play = _in_play(spec)
+    for _ in range(_MAX_TRIES // batch):
+        for numbers in rng.integers(_HIGHS, size=(batch, len(_HIGHS))).tolist():
+            yield _draft(spec, in_play, numbers)
 
 
 def sample_trial(spec: TrialSpec, split: Split, rng: np.random.Generator) -> Trial:
@@ -84,8 +92,22 @@ def sample_trial(spec: TrialSpec, split: Split, rng: np.random.Generator) -> Tri
     Raises:
         RuntimeError: if the split leaves (almost) no such trial.
     """
-    for _ in range(_MAX_TRIES):
-        trial = _draw(spec, rng)
-        if split is Split.ALL or all(allows(split, thing) for thing in _reachable(trial)):
-            return trial
+    for draft in _drafts(spec, 1 if split is Split.ALL else _BATCH, rng):
+        if split is Split.ALL or all(
+            allows_values(split, *values) for values in draft.combinations(spec.transforms > 0)
+        ):
+            return Trial(
+                things=tuple(
+                    Thing(*values)  # type: ignore[arg-type]
+                    for values in zip(*(draft.columns[d] for d in _DIMENSIONS), strict=True)
+                ),
+                in_play=draft.in_play,
+                dimension=spec.dimension,
+                mode=spec.mode,
+                transforms=spec.transforms,
+                reward=spec.reward,
+                test=spec.test,
+                spoken=spec.spoken,
+                names_dimension=spec.names_dimension,
+            )
     raise RuntimeError(f"no trial of {spec} found in split {split.value!r} in {_MAX_TRIES} tries")

@@ -1,6 +1,7 @@
 """Named splits: held-out feature combinations, and disjoint ranges of episode seeds."""
 
 from enum import Enum, StrEnum
+from functools import lru_cache
 from itertools import combinations
 from typing import Final
 
@@ -9,9 +10,6 @@ from oddoneout.rules.things import Thing
 
 _MODULUS: Final = 5
 _POSITION: Final = {v: i for d in Dimension for i, v in enumerate(VALUES[d])}
-
-#: The pairs of dimensions whose value pairs are partly held out.
-HELD_OUT_DIMENSIONS: Final = tuple(combinations(CORE_DIMENSIONS, 2))
 
 
 class Split(StrEnum):
@@ -38,14 +36,16 @@ def held_out_pair(first: Value, second: Value) -> bool:
     return (_POSITION[first] + _POSITION[second]) % _MODULUS == 0
 
 
-def held_out(thing: Thing) -> bool:
-    """Whether the thing shows at least one held-out pair of values."""
-    return any(held_out_pair(thing[a], thing[b]) for a, b in HELD_OUT_DIMENSIONS)
+@lru_cache(maxsize=4096)
+def allows_values(split: Split, color: Value, shape: Value, texture: Value) -> bool:
+    """Whether a room of this split may show an object of these values."""
+    held_out = any(held_out_pair(a, b) for a, b in combinations((color, shape, texture), 2))
+    return split is Split.ALL or held_out == (split is Split.EVAL)
 
 
 def allows(split: Split, thing: Thing) -> bool:
     """Whether a room of this split may show the thing."""
-    return split is Split.ALL or held_out(thing) == (split is Split.EVAL)
+    return allows_values(split, *(thing[d] for d in CORE_DIMENSIONS))
 
 
 class Stream(Enum):
