@@ -1,0 +1,382 @@
+"""Any policy x level x arguments -> scores with intervals. The same loop plays every policy.
+
+Intervals are 95%: Wilson's for the share of episodes in which something happened, and the
+percentile bootstrap over whole episodes (fixed generator) for means and per-step accuracies.
+"""
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+from typing import Any, Final
+
+import gymnasium
+import numpy as np
+
+import oddoneout
+from oddoneout.actions import Action
+from oddoneout.demos.rollout import Policy, Step, rollout
+from oddoneout.demos.trajectory import Choice, Trajectory
+from oddoneout.rules.attributes import Dimension
+from oddoneout.rules.splits import Stream, episode_seed
+from oddoneout.world.geometry import OBJECT_COUNT
+
+#: Success of choosing any object at random in a scored trial.
+CHANCE: Final = 1.0 / OBJECT_COUNT
+
+#: What a scored choice can be odd in; every scored trial counts in exactly one.
+ODD_IN: Final = (*(d.value for d in Dimension), "several", "none", "no_choice")
+
+_Z: Final = 1.959964  # two-sided 95%
+_RESAMPLES: Final = 2000
+_BOOTSTRAP_SEED: Final = 20_230_516
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def interval(self) -> list[float]:
+        return [self.low, self.high]
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def share(hits: int, total: int) -> Estimate:
+    """The share of episodes with something, with Wilson's interval.
+
+    Raises:
+        ValueError: unless 0 <= hits <= total and total > 0.
+    """
+    if not 0 <= hits <= total or total == 0:
+        raise ValueError(f"a share needs 0 <= hits <= total and total > 0, got {hits} of {total}")
+    p, z2 = hits / total, _Z**2
+    center = (p + z2 / (2 * total)) / (1 + z2 / total)
+    half = _Z / (1 + z2 / total) * np.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
+    # At the ends the formula gives the end itself, but for rounding.
+    low = 0.0 if hits == 0 else float(center - half)
+    high = 1.0 if hits == total else float(center + half)
+    return Estimate(p, low, high)
+
+
+def ratio(parts: Sequence[float], wholes: Sequence[float]) -> Estimate:
+    """Sum of parts over sum of wholes, one of each per episode, bootstrapped over episodes.
+
+    Raises:
+        ValueError: if the two differ in length, or the wholes add up to nothing.
+    """
+    top, bottom = np.asarray(parts, np.float64), np.asarray(wholes, np.float64)
+    if top.shape != bottom.shape or top.ndim != 1 or bottom.sum() <= 0:
+        raise ValueError(
+            f"a ratio needs two series of one length with a positive sum below, "
+            f"got shapes {top.shape} and {bottom.shape} with sum {bottom.sum()}"
+        )
+    rng = np.random.default_rng(_BOOTSTRAP_SEED)
+    drawn: list[float] = []
+    for _ in range(_RESAMPLES):
+        pick = rng.integers(len(top), size=len(top))
+        if (whole := bottom[pick].sum()) > 0:
+            drawn.append(float(top[pick].sum() / whole))
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Estimate(float(top.sum() / bottom.sum()), float(low), float(high))
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """The mean over episodes, bootstrapped."""
+    return ratio(values, [1.0] * len(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """How well a policy says one kind of thing.
+
+    Attributes:
+        accuracy: share of its sentences that equal the true one; None if it says nothing.
+        base_rate: what always giving the most common true answer would reach.
+        steps: steps on which one was due.
+    """
+
+    accuracy: Estimate | None
+    base_rate: float
+    steps: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "accuracy": self.accuracy and self.accuracy.value,
+            "interval": self.accuracy and self.accuracy.interval,
+            "base_rate": self.base_rate,
+            "steps": self.steps,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a policy reached in one environment.
+
+    Attributes:
+        policy, env, env_args, seed, stream: what was played; episode i has the reset seed
+            ``episode_seed(stream, seed, i)``.
+        episodes: how many.
+        success: share of episodes whose scored trial was chosen correctly.
+        mean_return: mean undiscounted return ("return" in the JSON).
+        steps: mean environment steps per trial, the explaining phase included.
+        episode_steps: mean environment steps per episode.
+        experiments: correctness of the first, second, ... experiment trial; empty for levels
+            of one trial. An experiment without a choice is not correct.
+        odd_in: shares of the scored trials by what the chosen object was odd in: one dimension,
+            "several", "none", or "no_choice" when none was made.
+        says: what the policy says, scored while it acts itself. "properties" and "outcome":
+            exact sentences, on the steps on which one stands. An outcome sentence stands after
+            the reward and can be read off it, hence "foretold": the outcome sentence as
+            predicted at the step of choosing, before the reward (``Decision.foretells``), and
+            "verdict": only whether that one says correct or incorrect. Kinds that never stood
+            are absent.
+        versions: of Python and of the packages that decide the pixels and the draws.
+    """
+
+    policy: str
+    env: str
+    env_args: Mapping[str, Any]
+    seed: int
+    stream: str
+    episodes: int
+    success: Estimate
+    mean_return: Estimate
+    steps: Estimate
+    episode_steps: Estimate
+    experiments: tuple[Estimate, ...]
+    odd_in: Mapping[str, Estimate]
+    says: Mapping[str, Spoken]
+    versions: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``json.dump``: figures at the top, their 95% intervals under
+        "intervals" with the same keys."""
+        odd_in = {name: estimate.value for name, estimate in self.odd_in.items()}
+        return {
+            "policy": self.policy,
+            "env": self.env,
+            "env_args": dict(self.env_args),
+            "seed": self.seed,
+            "stream": self.stream,
+            "episodes": self.episodes,
+            "success": self.success.value,
+            "return": self.mean_return.value,
+            "steps": self.steps.value,
+            "episode_steps": self.episode_steps.value,
+            "experiments": [estimate.value for estimate in self.experiments],
+            "odd_in": odd_in,
+            "says": {kind: spoken.to_json() for kind, spoken in self.says.items()},
+            "chance": CHANCE,
+            "intervals": {
+                "success": self.success.interval,
+                "return": self.mean_return.interval,
+                "steps": self.steps.interval,
+                "episode_steps": self.episode_steps.interval,
+                "experiments": [estimate.interval for estimate in self.experiments],
+                "odd_in": {name: estimate.interval for name, estimate in self.odd_in.items()},
+            },
+            "interval_method": "95%; shares of episodes: Wilson; means and sentence accuracies: "
+            f"percentile bootstrap over episodes, {_RESAMPLES} resamples, fixed generator",
+            "versions": dict(self.versions),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeScore:
+    """One episode, scored. ``heard`` pairs, by kind, what was true with what was said."""
+
+    total: float
+    steps: int
+    trials: int
+    scored: Choice | None
+    experiments: tuple[bool, ...]
+    heard: Mapping[str, tuple[tuple[str, str | None], ...]]
+
+    @property
+    def odd_in(self) -> str:
+        if self.scored is None:
+            return "no_choice"
+        odd = self.scored.odd_in
+        return "none" if not odd else odd[0] if len(odd) == 1 else "several"
+
+
+@dataclass(slots=True)
+class _Words:
+    """What the policy said while one episode was played: row -> sentence."""
+
+    says: list[str | None]
+    foretells: dict[int, str | None]
+
+
+def verdict(sentence: str | None) -> str | None:
+    """The first word of an outcome sentence: "correct" or "incorrect"."""
+    return sentence.split(" ", 1)[0] if sentence else None
+
+
+def score_episode(
+    trajectory: Trajectory,
+    says: Sequence[str | None] = (),
+    foretells: Mapping[int, str | None] = MappingProxyType({}),
+) -> EpisodeScore:
+    """Score one recorded episode.
+
+    Args:
+        trajectory: the whole episode.
+        says: the sentence predicted to stand, per row; empty for a policy that does not speak.
+        foretells: the outcome sentence predicted at the rows of choosing.
+    """
+    told = trajectory.told
+    trials = int(told.trials[-1]) + 1
+    by_trial = {choice.trial: choice for choice in trajectory.choices}
+    scored = next((choice for choice in trajectory.choices if choice.test), None)
+    heard: dict[str, list[tuple[str, str | None]]] = {
+        kind: [] for kind in ("properties", "outcome", "foretold", "verdict")
+    }
+    for row, truth in enumerate(told.explanations):
+        if truth:
+            kind = "outcome" if told.explaining[row] else "properties"
+            heard[kind].append((truth, says[row] if says else None))
+    for choice in trajectory.choices:
+        after = choice.step + 1
+        truth = told.explanations[after] if after < len(trajectory) else ""
+        if verdict(truth) in ("correct", "incorrect"):
+            said = foretells.get(choice.step)
+            heard["foretold"].append((truth, said))
+            heard["verdict"].append((str(verdict(truth)), verdict(said)))
+    return EpisodeScore(
+        total=float(trajectory.seen.rewards.sum(dtype=np.float64)),
+        steps=len(trajectory),
+        trials=trials,
+        scored=scored,
+        experiments=tuple(i in by_trial and by_trial[i].correct for i in range(trials - 1)),
+        heard={kind: tuple(pairs) for kind, pairs in heard.items()},
+    )
+
+
+def evaluate(
+    policy: Policy,
+    env_id: str,
+    env_args: Mapping[str, Any] | None = None,
+    *,
+    episodes: int,
+    seed: int,
+    slots: int = 8,
+    stream: Stream = Stream.TEST,
+    policy_name: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Scores:
+    """Play fresh episodes and score them; a function of its arguments alone.
+
+    Args:
+        policy: plays; it is given ``slots`` episodes side by side.
+        env_id: a registered id.
+        env_args: keyword arguments of ``gymnasium.make``.
+        episodes: how many, at least 1.
+        seed: with ``stream`` it names the episodes; streams never share one.
+        slots: episodes side by side; changes the speed, not the scores.
+        policy_name: for the record; the policy's class by default.
+        progress: called with the number of episodes done, after each.
+
+    Raises:
+        ValueError: for fewer than one episode or slot, or wrong environment arguments.
+        gymnasium.error.Error: for an unknown id.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    arguments = dict(env_args or {})
+    words: dict[int, _Words] = {}
+
+    def listen(step: Step) -> None:
+        said = words.setdefault(step.seed, _Words([], {}))
+        said.says.append(step.decision.says)
+        if step.decision.action == Action.CHOOSE:
+            said.foretells[step.time] = getattr(step.decision, "foretells", None)
+
+    def make_env() -> gymnasium.Env:
+        return gymnasium.make(env_id, disable_env_checker=True, **arguments)
+
+    def play() -> Iterator[EpisodeScore]:
+        seeds = [episode_seed(stream, seed, i) for i in range(episodes)]
+        for trajectory in rollout(policy, make_env, seeds, min(slots, episodes), listen):
+            said = words.pop(trajectory.seed)
+            yield score_episode(trajectory, said.says, said.foretells)
+
+    scored: list[EpisodeScore] = []
+    for score in play():
+        scored.append(score)
+        if progress is not None:
+            progress(len(scored))
+    return summarize(
+        scored,
+        policy=policy_name or type(policy).__name__,
+        env=env_id,
+        env_args=arguments,
+        seed=seed,
+        stream=stream,
+    )
+
+
+def summarize(
+    scores: Sequence[EpisodeScore],
+    *,
+    policy: str,
+    env: str,
+    env_args: Mapping[str, Any],
+    seed: int,
+    stream: Stream,
+) -> Scores:
+    """Pool scored episodes."""
+    total = len(scores)
+    kinds = Counter(score.odd_in for score in scores)
+    rounds = max(len(score.experiments) for score in scores)
+    steps = [float(score.steps) for score in scores]
+    said = {kind: [score.heard[kind] for score in scores] for kind in scores[0].heard}
+    return Scores(
+        policy=policy,
+        env=env,
+        env_args=MappingProxyType(dict(env_args)),
+        seed=seed,
+        stream=stream.name.lower(),
+        episodes=total,
+        success=share(sum(bool(s.scored and s.scored.correct) for s in scores), total),
+        mean_return=mean([score.total for score in scores]),
+        steps=ratio(steps, [float(score.trials) for score in scores]),
+        episode_steps=mean(steps),
+        experiments=tuple(
+            share(sum(score.experiments[i] for score in scores), total) for i in range(rounds)
+        ),
+        odd_in=MappingProxyType({name: share(kinds[name], total) for name in ODD_IN}),
+        says=MappingProxyType({k: _spoken(e) for k, e in said.items() if any(e)}),
+        versions=MappingProxyType(_versions()),
+    )
+
+
+def _spoken(episodes: Sequence[Sequence[tuple[str, str | None]]]) -> Spoken:
+    truths = Counter(truth for episode in episodes for truth, _ in episode)
+    steps = truths.total()
+    speaks = any(said is not None for episode in episodes for _, said in episode)
+    right = [float(sum(truth == said for truth, said in episode)) for episode in episodes]
+    return Spoken(
+        accuracy=ratio(right, [float(len(episode)) for episode in episodes]) if speaks else None,
+        base_rate=truths.most_common(1)[0][1] / steps,
+        steps=steps,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "oddoneout": oddoneout.__version__}
+    for package in ("mujoco", "gymnasium", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
