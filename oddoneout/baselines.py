@@ -17,7 +17,7 @@ _PATIENCE = 30  # steps on the way to one object before another one is drawn
 
 
 def _only(action: int) -> Decision:
-    return Decision(action=int(action), label=int(action))
+    return Decision(action=action, label=action)
 
 
 class RandomPolicy:
@@ -30,7 +30,7 @@ class RandomPolicy:
         self._rngs[slot] = np.random.default_rng((_RANDOM, seed))
 
     def decide(self, moments: Sequence[Moment]) -> Sequence[Decision]:
-        return [_only(self._rngs[moment.slot].integers(len(Action))) for moment in moments]
+        return [_only(int(self._rngs[moment.slot].integers(len(Action)))) for moment in moments]
 
 
 @dataclass
