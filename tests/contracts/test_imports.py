@@ -21,10 +21,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("oddoneout.world",),
     ("oddoneout.episode", "oddoneout.snapshot"),
     ("oddoneout.env", "oddoneout.vector", "oddoneout.window"),
-    ("oddoneout.policy",),
-    ("oddoneout.expert",),
+    ("oddoneout.demos.trajectory", "oddoneout.demos.rollout"),  # the Policy protocol, the loop
+    ("oddoneout.expert", "oddoneout.baselines"),
     ("oddoneout.demos",),
-    ("oddoneout.evaluation", "oddoneout.video"),
+    ("oddoneout.evaluation", "oddoneout.video", "oddoneout.captions"),
     ("agents",),
     ("scripts",),
 )
@@ -32,7 +32,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 #: All of oddoneout that agents may know: the dataset, the Policy protocol, and their words.
 FENCES = (
     "oddoneout.demos",
-    "oddoneout.policy",
     "oddoneout.evaluation",
     "oddoneout.rules.language",
     "oddoneout.actions",
@@ -41,7 +40,7 @@ FENCES = (
 #: Third-party packages that a part may import, most particular part first.
 THIRD_PARTY: tuple[tuple[str, frozenset[str]], ...] = (
     ("oddoneout.rules", frozenset({"numpy"})),
-    ("oddoneout.actions", frozenset()),
+    ("oddoneout.actions", frozenset[str]()),
     ("oddoneout.world.camera", frozenset({"numpy", "mujoco", "OpenGL"})),
     ("oddoneout.world", frozenset({"numpy", "mujoco"})),
     ("oddoneout.env", frozenset({"numpy", "gymnasium"})),
