@@ -1,0 +1,252 @@
+"""What the scripts share: policies and environments by name, arguments, clear errors."""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+import oddoneout  # noqa: F401  (registers the ids)
+from oddoneout.demos.rollout import Policy
+from oddoneout.rules.levels import CATALOGUE
+
+NAMED_POLICIES = ("expert", "random", "random_object")
+
+
+class UserError(Exception):
+    """Something the user can mend; shown without a traceback."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's main; what the user can mend is one line on stderr and exit code 2."""
+    try:
+        main()
+    except (UserError, FileNotFoundError, PermissionError, ModuleNotFoundError) as error:
+        sys.exit(_complain(error))
+    except KeyboardInterrupt:
+        sys.exit(_complain("interrupted", code=130))
+
+
+def _complain(error: object, code: int = 2) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """An argparse type: a JSON object as a dict."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error}): {text}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(
+            f"a JSON object is needed, like '{{\"a\": 1}}', got {text}"
+        )
+    return value
+
+
+def positive(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"an integer of at least 1 is needed, got {text}")
+    return value
+
+
+def seed_number(text: str) -> int:
+    """An argparse type: a seed that ``episode_seed`` takes."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 10**6:
+        raise argparse.ArgumentTypeError(f"a seed is an integer in [0, 1000000), got {text}")
+    return value
+
+
+def add_env_arguments(parser: argparse.ArgumentParser) -> None:
+    ids = ", ".join(level.id for level in CATALOGUE.values())
+    parser.add_argument("--env", required=True, metavar="ID", help=ids)
+    parser.add_argument(
+        "--env-args",
+        type=json_object,
+        default={},
+        metavar="JSON",
+        help='keyword arguments of the environment, e.g. \'{"dimension": "shape"}\'',
+    )
+
+
+def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--policy",
+        required=True,
+        metavar="NAME",
+        help=f"{', '.join(NAMED_POLICIES)}, or a checkpoint (file or run folder)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=None,
+        help="of a checkpoint's actions: 0 takes the likeliest (default: the policy's own)",
+    )
+    parser.add_argument(
+        "--expert-args",
+        type=json_object,
+        default={},
+        metavar="JSON",
+        help="options of the expert, e.g. '{\"action_noise\": 0.1}'",
+    )
+
+
+@dataclass(frozen=True)
+class NamedPolicy:
+    """A policy, the name to show, and the image size it needs (None: any)."""
+
+    policy: Policy
+    name: str
+    image_size: tuple[int, int] | None = None
+
+
+def expert_policy(options: dict[str, Any]) -> Policy:
+    """The expert with options by name.
+
+    Raises:
+        UserError: for an unknown option or a value that is not allowed.
+    """
+    from oddoneout.expert import ExpertOptions, ExpertPolicy
+
+    known = [field.name for field in dataclasses.fields(ExpertOptions)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise UserError(f"the expert has no option {unknown}; it has {', '.join(known)}")
+    try:
+        return ExpertPolicy(ExpertOptions(**options))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"--expert-args: {error}") from error
+
+
+def make_policy(args: argparse.Namespace) -> NamedPolicy:
+    """The policy that ``--policy`` and its companions name.
+
+    Raises:
+        UserError: if there is none, or its options do not fit.
+    """
+    name: str = args.policy
+    if args.expert_args and name != "expert":
+        raise UserError(f"--expert-args are for --policy expert, not for {name!r}")
+    if name in NAMED_POLICIES and args.temperature is not None:
+        raise UserError(f"--temperature is for checkpoints, not for {name!r}")
+    if name == "expert":
+        return NamedPolicy(expert_policy(args.expert_args), name)
+    if name == "random":
+        from oddoneout.baselines import RandomPolicy
+
+        return NamedPolicy(RandomPolicy(), name)
+    if name == "random_object":
+        from oddoneout.baselines import RandomObjectPolicy
+
+        return NamedPolicy(RandomObjectPolicy(), name)
+    return _checkpoint(name, args.temperature)
+
+
+def _checkpoint(name: str, temperature: float | None) -> NamedPolicy:
+    path = Path(name)
+    if not path.exists():
+        raise UserError(
+            f"no policy {name!r}: it is neither one of {', '.join(NAMED_POLICIES)} "
+            "nor a checkpoint that exists"
+        )
+    if temperature is not None and temperature < 0:
+        raise UserError(f"--temperature must be at least 0, got {temperature:g}")
+    try:
+        from agents.actor import load_policy
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"a checkpoint needs the agents' packages, and {error.name!r} is missing: "
+            'pip install -e ".[agents]"'
+        ) from error
+    options = {} if temperature is None else {"temperature": temperature}
+    try:
+        policy = load_policy(path, **options)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{name}: {error}") from error
+    return NamedPolicy(policy, path.stem, getattr(policy, "image_size", None))
+
+
+def env_arguments(args: argparse.Namespace, policy: NamedPolicy | None = None) -> dict[str, Any]:
+    """The environment's arguments, with the image size the policy needs, tried out once.
+
+    Raises:
+        UserError: for an unknown id or arguments that the environment refuses.
+    """
+    arguments = dict(args.env_args)
+    if policy is not None and policy.image_size is not None:
+        arguments.setdefault("image_size", list(policy.image_size))
+    refused = sorted(set(arguments) & {"level", "render_mode"})
+    if refused:
+        raise UserError(f"--env-args: {', '.join(refused)} cannot be set here")
+    known = [level.id for level in CATALOGUE.values()]
+    if args.env not in known:
+        raise UserError(f"no environment {args.env!r}; there are {', '.join(known)}")
+    try:
+        gymnasium.make(args.env, disable_env_checker=True, **arguments).close()
+    except (ValueError, TypeError) as error:
+        raise UserError(f"--env-args: {error}") from error
+    return arguments
+
+
+def writable(path: Path | None) -> Path | None:
+    """``path``, after seeing that its folder is there; asked before long work, not after.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into")
+    if path is not None and path.is_dir():
+        raise UserError(f"{str(path)!r} is a folder; the name of a file is needed")
+    return path
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    print(f"wrote {path}")
+
+
+class Progress:
+    """Episodes done, rate and time left on one line of a terminal; silent elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._start, self._shown = total, time.monotonic(), 0.0
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if not sys.stderr.isatty() or (now - self._shown < 0.2 and done < self._total):
+            return
+        self._shown = now
+        rate = done / max(now - self._start, 1e-9)
+        left = (self._total - done) / rate
+        line = f"\r{done}/{self._total} episodes, {rate:.1f}/s, {left:.0f} s left  "
+        print(line, end="\n" if done == self._total else "", file=sys.stderr, flush=True)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table, aligned for reading as it is: first column left, others right."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        first = cells[0].ljust(widths[0])
+        others = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+        return f"| {' | '.join([first, *others])} |"
+
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([line(header), line(rule), *(line(row) for row in rows)])
