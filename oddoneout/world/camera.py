@@ -1,0 +1,263 @@
+"""The agent's eye and the presentation views; the only file that touches GL."""
+
+import atexit
+import copy
+import importlib
+import math
+import os
+import platform
+import threading
+from typing import Any, Final
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from oddoneout.world.geometry import FIELD_OF_VIEW, ROOM_HALF
+from oddoneout.world.scene import Pool, Scene
+
+VIEWS: Final = ("overhead", "shoulder")
+_SEEN: Final = (1, 0, 0, 0, 0, 0)  # geom groups that the agent's own eye sees
+_SHOWN: Final = (1, 1, 0, 0, 0, 0)  # and those that a presentation shows
+_MAX_GEOMS: Final = 64
+_PLAIN_FLAGS: Final = (  # what the room does not have, or does without
+    mujoco.mjtRndFlag.mjRND_SHADOW,
+    mujoco.mjtRndFlag.mjRND_REFLECTION,
+    mujoco.mjtRndFlag.mjRND_SKYBOX,
+    mujoco.mjtRndFlag.mjRND_HAZE,
+    mujoco.mjtRndFlag.mjRND_FOG,
+)
+
+
+class Camera:
+    """Renders one scene. GL starts with the first picture, not before."""
+
+    def __init__(self, scene: Scene, height: int, width: int) -> None:
+        self._scene = scene
+        self._studio: _Studio | None = None
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._shape = (height, width, 3)
+        self._buffer = np.empty(self._shape, np.uint8)
+        self._upright = self._buffer[::-1]  # GL counts rows from the bottom
+        self._eye = _eye(scene.model, height / width)
+        self._option = _option(_SEEN)
+        self._frame = mujoco.MjvScene(scene.model, _MAX_GEOMS)
+        for flag in _PLAIN_FLAGS:
+            self._frame.flags[flag] = 0
+        self._shown: mujoco.MjvScene | None = None
+
+    def image(self, data: mujoco.MjData) -> NDArray[np.uint8]:
+        """What the agent sees: uint8 (H, W, 3), upright, a fresh array."""
+        studio = self._studio
+        if studio is None or not studio.is_here():
+            studio = self._open()
+        studio.make_current()
+        _update(self._scene.model, data, self._option, None, self._eye, _EVERYTHING, self._frame)
+        _render(self._rect, self._frame, studio.plain)
+        _read(self._buffer, None, self._rect, studio.plain)
+        return self._upright.copy()
+
+    def present(self, data: mujoco.MjData, height: int, width: int, view: str) -> NDArray[np.uint8]:
+        """The room with the agent in it: uint8 (height, width, 3); see ``World.present``."""
+        if view not in VIEWS:
+            raise ValueError(f"view must be one of {', '.join(VIEWS)}, got {view!r}")
+        studio = self._studio
+        if studio is None or not studio.is_here():
+            studio = self._open()
+        studio.make_current()
+        context = studio.fine(height, width)
+        if self._shown is None:
+            self._shown = mujoco.MjvScene(self._scene.model, _MAX_GEOMS)
+        camera = _overhead() if view == "overhead" else _shoulder(data)
+        option, rect = _option(_SHOWN), mujoco.MjrRect(0, 0, width, height)
+        _update(self._scene.model, data, option, None, camera, _EVERYTHING, self._shown)
+        _render(rect, self._shown, context)
+        buffer = np.empty((height, width, 3), np.uint8)
+        _read(buffer, None, rect, context)
+        return buffer[::-1].copy()
+
+    def close(self) -> None:
+        """Let go of GL; a later picture starts it anew."""
+        studio, self._studio = self._studio, None
+        if studio is not None:
+            studio.leave()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _open(self) -> "_Studio":
+        self.close()
+        self._studio = _enter(self._scene.pool)
+        self._studio.fit(self._rect.height, self._rect.width)
+        return self._studio
+
+
+# --- sharing of GL contexts ---------------------------------------------------------------------
+
+_registry: dict[tuple[int, Pool], "_Studio"] = {}  # (thread, pool) -> studio
+_lost: list["_Studio"] = []  # kept from being freed where their GL context cannot be current
+_lock = threading.RLock()
+_prepared = False
+
+
+class _Studio:
+    """A GL context that holds the pool's meshes and textures, for all cameras of one thread.
+
+    A context belongs to a thread and takes about 0.1 s to make, while worlds are many and share
+    their assets: so there is one for each thread and pool, closed with its last camera.
+    """
+
+    def __init__(self, pool: Pool, thread: int) -> None:
+        self.users = 0
+        self._pool = pool
+        self._thread = thread
+        self._alive = True
+        self._gl = _gl_context()
+        self.make_current = self._gl.make_current
+        self.make_current()
+        self.plain = mujoco.MjrContext(pool.model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self.plain)
+        self._fine: mujoco.MjrContext | None = None
+
+    def is_here(self) -> bool:
+        """Whether this thread, and this process, may draw with it."""
+        return self._alive and self._thread == threading.get_ident()
+
+    def fit(self, height: int, width: int) -> None:
+        """Make the frame buffer of the agents' eyes large enough."""
+        self.make_current()
+        _fit(self.plain, height, width)
+
+    def fine(self, height: int, width: int) -> mujoco.MjrContext:
+        """The context for presentations: soft edges and shadows; current GL is assumed."""
+        if self._fine is None:
+            model = copy.copy(self._pool.model)
+            model.vis.quality.shadowsize = 2048
+            model.vis.quality.offsamples = 8
+            self._fine = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._fine)
+        _fit(self._fine, height, width)
+        return self._fine
+
+    def leave(self) -> None:
+        """One camera less; the last one closes the studio."""
+        with _lock:
+            self.users -= 1
+            if self.users == 0 and self._alive:
+                self.close()
+
+    def close(self) -> None:
+        with _lock:
+            _registry.pop((self._thread, self._pool), None)
+            self._alive = False
+            try:
+                self.make_current()
+            except Exception:  # still current in another thread: each backend has its own error
+                _lost.append(self)
+                return
+            self.plain.free()
+            if self._fine is not None:
+                self._fine.free()
+            self._gl.free()
+
+    def lose(self) -> None:
+        """Never draw with it again, never free it: it belongs to the parent process."""
+        self._alive = False
+        _lost.append(self)
+
+
+def _enter(pool: Pool) -> _Studio:
+    """This thread's studio for ``pool``, made if need be; counts one more camera."""
+    global _prepared
+    key = (threading.get_ident(), pool)
+    with _lock:
+        if not _prepared:
+            _prepared = True
+            atexit.register(_close_all)
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=_lose_all)
+        studio = _registry.get(key)
+        if studio is None:
+            studio = _registry[key] = _Studio(pool, key[0])
+        studio.users += 1
+        return studio
+
+
+def _close_all() -> None:
+    for studio in list(_registry.values()):
+        studio.close()
+
+
+def _lose_all() -> None:
+    for studio in _registry.values():
+        studio.lose()
+    _registry.clear()
+
+
+def _gl_context() -> Any:
+    """A new GL context of the backend that ``MUJOCO_GL`` names; EGL on Linux if it names none.
+
+    Raises:
+        RuntimeError: when the backend's library cannot be loaded, saying what to install.
+    """
+    # A frame is far too small to share out among llvmpipe's threads; read when GL loads.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
+    backend = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if not backend and platform.system() == "Linux":
+        backend = "egl"
+    module = f"mujoco.{backend}" if backend in ("egl", "osmesa", "glfw", "cgl") else "mujoco"
+    try:
+        return importlib.import_module(module).GLContext(64, 64)
+    except Exception as error:  # whatever a missing or broken library makes PyOpenGL raise
+        raise RuntimeError(
+            f"cannot start OpenGL (MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}, tried "
+            f"{backend or 'the default'}): {error}. Without a display, software rendering needs "
+            "the Debian packages `libegl1 libgl1-mesa-dri`; set MUJOCO_GL to egl, osmesa or glfw "
+            "to choose another backend"
+        ) from error
+
+
+# --- small parts --------------------------------------------------------------------------------
+
+# Module globals are found faster than a module's attributes, and these run in every step.
+_update, _render, _read = mujoco.mjv_updateScene, mujoco.mjr_render, mujoco.mjr_readPixels
+_EVERYTHING: Final = int(mujoco.mjtCatBit.mjCAT_ALL)
+
+
+def _fit(context: mujoco.MjrContext, height: int, width: int) -> None:
+    if context.offHeight < height or context.offWidth < width:
+        size = max(width, context.offWidth), max(height, context.offHeight)
+        mujoco.mjr_resizeOffscreen(*size, context)
+
+
+def _option(groups: tuple[int, ...]) -> mujoco.MjvOption:
+    option = mujoco.MjvOption()
+    option.geomgroup[:] = groups
+    return option
+
+
+def _eye(model: mujoco.MjModel, aspect: float) -> mujoco.MjvCamera:
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+    camera.fixedcamid = model.camera("eye").id
+    # MuJoCo takes the vertical field of view; what is fixed here is the horizontal one.
+    vertical = 2 * math.atan(math.tan(FIELD_OF_VIEW / 2) * aspect)
+    model.cam_fovy[camera.fixedcamid] = math.degrees(vertical)
+    return camera
+
+
+def _overhead() -> mujoco.MjvCamera:
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+    camera.lookat[:] = (0.0, -0.1, 0.0)
+    camera.azimuth, camera.elevation, camera.distance = 90.0, -65.0, 2.9 * ROOM_HALF
+    return camera
+
+
+def _shoulder(data: mujoco.MjData) -> mujoco.MjvCamera:
+    x, y, heading = data.qpos
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+    camera.lookat[:] = (x + 0.6 * math.cos(heading), y + 0.6 * math.sin(heading), 0.8)
+    camera.azimuth, camera.elevation, camera.distance = math.degrees(heading), -30.0, 2.0
+    return camera

@@ -1,0 +1,189 @@
+"""The compiled model of room, agent and objects; looks change in place, never by recompiling."""
+
+import copy
+import functools
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from oddoneout.rules.attributes import Shape, Size, Texture
+from oddoneout.rules.things import Thing
+from oddoneout.world.geometry import (
+    AGENT_RADIUS,
+    EYE_HEIGHT,
+    EYE_PITCH,
+    OBJECT_COUNT,
+    OBJECT_HEIGHT,
+    OBJECT_RADIUS,
+    ROOM_HALF,
+    WALL_HEIGHT,
+)
+from oddoneout.world.looks import RGBA, SCALE, assets_dir, mesh_file, texture_file
+
+#: Shades of the walls and the floor, 0 black to 1 white.
+WALLS: Final = {"east": 0.80, "north": 0.62, "west": 0.46, "south": 0.30}
+FLOOR: Final = (0.36, 0.34, 0.31, 1.0)
+
+# Everything a mesh geom's fields depend on besides the color and the texture.
+_MESH_FIELDS: Final = (
+    "geom_dataid",
+    "geom_size",
+    "geom_pos",
+    "geom_quat",
+    "geom_rbound",
+    "geom_aabb",
+    "geom_sameframe",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What worlds share: the pristine model, and what every look writes into a copy of it.
+
+    Attributes:
+        model: never simulated nor changed; copied by each ``Scene``.
+        meshes: (shape, size) -> the values of ``_MESH_FIELDS`` in that order.
+        materials: texture -> material id.
+    """
+
+    model: mujoco.MjModel
+    meshes: dict[tuple[Shape, Size], tuple[NDArray | int | float, ...]]
+    materials: dict[Texture, int]
+
+
+@functools.cache
+def pool() -> Pool:
+    """The process's one compiled pool."""
+    spec = _room()
+    for shape in Shape:
+        for size in Size:
+            mesh = spec.add_mesh(name=_mesh_name(shape, size), file=str(mesh_file(shape)))
+            mesh.scale[:] = SCALE[size]
+            mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
+    for texture in Texture:
+        material = spec.add_material(name=texture.value, specular=0.0, shininess=0.0)
+        if file := texture_file(texture):
+            spec.add_texture(
+                name=texture.value, type=mujoco.mjtTexture.mjTEXTURE_2D, file=str(file)
+            )
+            material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = texture.value
+    first = _mesh_name(Shape.CUBE, Size.LARGE)
+    for index in range(OBJECT_COUNT):
+        body = spec.worldbody.add_body(name=f"object{index}", mocap=True)
+        # Drawn in slot order whatever the looks, before or after which nothing depends on.
+        body.add_geom(name=f"look{index}", type=mujoco.mjtGeom.mjGEOM_MESH, meshname=first)
+        body.add_geom(
+            spec.find_default("collider"),
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+            size=[OBJECT_RADIUS, OBJECT_HEIGHT / 2, 0],
+            pos=[0, 0, OBJECT_HEIGHT / 2],
+        )
+
+    # A mesh geom's fields are read off a second model that wears every mesh once.
+    fitting = spec.copy()
+    body = fitting.worldbody.add_body()
+    for shape in Shape:
+        for size in Size:
+            name = _mesh_name(shape, size)
+            body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name)
+    fitted = fitting.compile()
+    meshes = {}
+    for shape in Shape:
+        for size in Size:
+            geom = fitted.geom(_mesh_name(shape, size)).id
+            values = [getattr(fitted, field)[geom].copy() for field in _MESH_FIELDS]
+            meshes[shape, size] = tuple(values)
+    model = spec.compile()
+    return Pool(model, meshes, {texture: model.material(texture.value).id for texture in Texture})
+
+
+class Scene:
+    """One world's own model: a copy of the pool's, whose looks it changes in place.
+
+    Attributes:
+        pool: what this scene was copied from; scenes of one pool may share a render context.
+        model: compiled; only looks may be written.
+    """
+
+    def __init__(self, source: Pool | None = None) -> None:
+        self.pool = source or pool()
+        self.model = copy.copy(self.pool.model)
+        self._geoms = [self.model.geom(f"look{index}").id for index in range(OBJECT_COUNT)]
+        # Views of the model's arrays: looking them up by name costs as much as writing them.
+        self._fields = [getattr(self.model, field) for field in _MESH_FIELDS]
+        self._matid, self._rgba = self.model.geom_matid, self.model.geom_rgba
+
+    def dress(self, index: int, thing: Thing) -> None:
+        """Make the object in slot ``index`` look like ``thing``."""
+        geom = self._geoms[index]
+        values = self.pool.meshes[thing.shape, thing.size]
+        for field, value in zip(self._fields, values, strict=True):
+            field[geom] = value
+        self._matid[geom] = self.pool.materials[thing.texture]
+        self._rgba[geom] = RGBA[thing.color]
+
+
+def _room() -> mujoco.MjSpec:
+    """The room and the agent, with the sizes of ``geometry`` filled in."""
+    spec = mujoco.MjSpec.from_file(str(assets_dir() / "room.xml"))
+    collider = spec.find_default("collider")
+    world = spec.worldbody
+    world.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[ROOM_HALF, ROOM_HALF, 0.05],
+        pos=[0, 0, -0.05],
+        rgba=FLOOR,
+        material="matte",
+    )
+    for quarter, (name, shade) in enumerate(WALLS.items()):
+        angle = quarter * math.pi / 2
+        out = np.array([math.cos(angle), math.sin(angle), 0.0]).round()
+        half = np.where(out != 0, 0.05, ROOM_HALF)
+        half[2] = WALL_HEIGHT / 2
+        world.add_geom(
+            name=name,
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=half,
+            pos=out * (ROOM_HALF + 0.05) + [0, 0, WALL_HEIGHT / 2],
+            rgba=[shade, shade, shade, 1],
+            material="matte",
+        )
+        # A plane has no far side, so that nothing can ever get out.
+        plane = world.add_geom(
+            collider,
+            type=mujoco.mjtGeom.mjGEOM_PLANE,
+            size=[ROOM_HALF, ROOM_HALF, 1],
+            pos=out * ROOM_HALF,
+        )
+        plane.alt.type = mujoco.mjtOrientation.mjORIENTATION_ZAXIS
+        plane.alt.zaxis = -out
+    agent = spec.body("agent")
+    agent.add_geom(
+        collider,
+        type=mujoco.mjtGeom.mjGEOM_SPHERE,
+        size=[AGENT_RADIUS, 0, 0],
+        pos=[0, 0, OBJECT_HEIGHT / 2],
+        contype=1,
+        conaffinity=0,
+    )
+    eye = spec.camera("eye")
+    eye.pos = [0, 0, EYE_HEIGHT]
+    eye.quat = _looking_down(EYE_PITCH)
+    return spec
+
+
+def _looking_down(pitch: float) -> NDArray[np.float64]:
+    """Orientation of a camera that looks along +x, ``pitch`` radians downwards."""
+    right, up = [0, -1, 0], [math.sin(pitch), 0, math.cos(pitch)]
+    frame = np.column_stack([right, up, np.cross(right, up)])
+    quat = np.empty(4)
+    mujoco.mju_mat2Quat(quat, frame.ravel())
+    return quat
+
+
+def _mesh_name(shape: Shape, size: Size) -> str:
+    return f"{shape.value}_{size.value}"
