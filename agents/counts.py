@@ -1,0 +1,73 @@
+"""How many elements each mean of `agents.losses` is over.
+
+With them, batches that are shares of a bigger one (of other processes, or of accumulated
+passes) add up to the loss, and the accuracies, of the whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from agents.batch import IGNORED, Batch
+from agents.config import TrainingConfig
+from agents.losses import DECISIVE, Losses, counted_words
+
+#: Every scalar of `Losses` but the total, in the order of `counts`.
+NAMES: tuple[str, ...] = tuple(f.name for f in fields(Losses) if f.name != "total")
+
+
+def counts(batch: Batch, config: TrainingConfig) -> Tensor:
+    """Float64 (len(NAMES),): the weight of each of the batch's means in those of the whole."""
+    labels, valid = batch.targets.labels, batch.inputs.valid
+    imitated = valid & (labels != IGNORED)
+    decisive = (imitated & torch.isin(labels, labels.new_tensor(DECISIVE))).sum()
+    actions = imitated.sum()
+    told = batch.targets.told
+    spoken = valid & (told > 0)
+    words = counted_words(batch.targets.sentences).sum(-1)
+    during = words[told[spoken & ~batch.targets.explaining]].sum()
+    after = words[told[spoken & batch.targets.explaining]].sum()
+    silent = (valid & (told == 0)).sum()
+    frames = valid.sum()
+    found = {
+        "action": actions + (config.decisive_weight - 1.0) * decisive,
+        "explanation": during + after,
+        "silence": silent,
+        "reconstruction": frames,
+        "reward": frames,
+        "action_accuracy": actions,
+        "decisive_accuracy": decisive,
+        "properties_accuracy": during,
+        "outcome_accuracy": after,
+        "silence_accuracy": silent,
+    }
+    return torch.stack([found[name].double() for name in NAMES])
+
+
+def named(values: Tensor) -> Mapping[str, Tensor]:
+    """One scalar per name, from a vector in the order of `NAMES`."""
+    return dict(zip(NAMES, values, strict=True))
+
+
+def part(losses: Losses, shares: Mapping[str, Tensor], config: TrainingConfig) -> Tensor:
+    """What this batch adds to the total loss of the whole.
+
+    Args:
+        losses: of the batch.
+        shares: the batch's counts over those of the whole.
+        config: the weights, applied as in `agents.losses.losses`.
+    """
+
+    def share(name: str) -> Tensor:
+        value: Tensor = getattr(losses, name)
+        return value * shares[name].to(value.dtype)
+
+    return (
+        share("action")
+        + config.explanation_weight
+        * (share("explanation") + config.silence_weight * share("silence"))
+        + config.reconstruction_weight * share("reconstruction")
+        + config.reward_weight * share("reward")
+    )

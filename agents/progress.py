@@ -1,0 +1,98 @@
+"""What a run says while it goes: a line, a file of records, TensorBoard curves."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Means:
+    """Running means of named scalars, kept on their device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+
+    def add(self, values: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+        """Count each value with its weight (a value of weight 0 not at all)."""
+        for name, value in values.items():
+            weight = weights[name].to(value.device, torch.float64)
+            value = value.detach().double() * weight
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._weights[name] = self._weights.get(name, 0.0) + weight
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call; names that never counted are left out."""
+        means = {
+            name: float(total / self._weights[name])
+            for name, total in self._sums.items()
+            if self._weights[name] > 0
+        }
+        self._sums, self._weights = {}, {}
+        return means
+
+
+class Record:
+    """The numbers of a run: ``metrics.jsonl``, and TensorBoard curves in ``curves``.
+
+    Args:
+        run: the run's directory.
+        step: where the run goes on; what was recorded from there on is forgotten.
+    """
+
+    def __init__(self, run: Path, step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        self.file = run / "metrics.jsonl"
+        if self.file.exists():
+            kept = [line for line in self.file.read_text().splitlines() if _before(line, step)]
+            self.file.write_text("".join(f"{line}\n" for line in kept))
+        self.curves = SummaryWriter(str(run / "curves"), purge_step=step + 1 if step else None)
+
+    def write(self, kind: str, step: int, frames: int, values: Mapping[str, float]) -> None:
+        """One record; ``kind`` is "train" or "validation" or "active"."""
+        record = {"kind": kind, "step": step, "frames": frames, "time": round(time.time(), 1)}
+        with self.file.open("a") as file:
+            file.write(json.dumps({**record, **values}) + "\n")
+        for name, value in values.items():
+            self.curves.add_scalar(f"{kind}/{name}", value, step)
+        self.curves.flush()
+
+    def close(self) -> None:
+        self.curves.close()
+
+
+def _before(line: str, step: int) -> bool:
+    try:
+        record: Any = json.loads(line)
+    except json.JSONDecodeError:  # the last line of a killed run
+        return False
+    return record["step"] <= step
+
+
+def line(
+    step: int, frames: int, share: float, rate: float, left: float, values: Mapping[str, float]
+) -> str:
+    """One line of progress: how far, how fast, how long yet, how good."""
+
+    def shown(name: str) -> str:
+        return f"{values[name]:.3f}" if name in values else "-"
+
+    return (
+        f"{share:6.1%} {frames:,} frames, step {step:,}, {rate:,.0f} frames/s, "
+        f"{duration(left)} left | action {shown('action')} right {shown('action_accuracy')} "
+        f"decisive {shown('decisive_accuracy')} | explanation {shown('explanation')} "
+        f"properties {shown('properties_accuracy')} outcome {shown('outcome_accuracy')}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """As "1h02m" or "3m05s"."""
+    whole = int(max(0.0, seconds))
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 60}m{whole % 60:02d}s"

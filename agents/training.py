@@ -1,0 +1,447 @@
+"""Behavioral cloning with explanations: the loop that turns demonstrations into an agent.
+
+Everything drawn while training is a function of the seed and of the place in the data, so a run
+that was interrupted goes on as if it had not been: bit for bit on a CPU.
+"""
+
+import contextlib
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from agents import checkpoint, progress
+from agents.batch import Batch
+from agents.batches import Batches, Demonstrations, Portion, Position, prefetch
+from agents.config import AgentConfig, TrainingConfig
+from agents.counts import counts, named, part
+from agents.losses import losses
+from agents.model import Agent
+
+#: Weights that decay: matrices and filters, but no table of words or actions.
+_UNDECAYED = (nn.Embedding, nn.LayerNorm, nn.GroupNorm)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run is carried out; none of it changes what an uninterrupted run would learn,
+    except `max_minutes` where it is the tighter budget, and the number of threads in rounding.
+
+    Attributes:
+        max_minutes: of wall clock, over all resumptions; the schedule then ends by the clock.
+        log_seconds: between lines of progress.
+        save_seconds: between checkpoints; also saved at the end and when interrupted.
+        evaluate_frames: frames between evaluations; 0 for at the end only.
+        passes: batches into which each process cuts its share, to save memory.
+        device: "cpu", "cuda", or "auto".
+        compile: let torch compile the encoder.
+    """
+
+    max_minutes: float | None = None
+    log_seconds: float = 10.0
+    save_seconds: float = 60.0
+    evaluate_frames: int = 0
+    passes: int = 1
+    device: str = "auto"
+    compile: bool = False
+
+
+@dataclass(slots=True)
+class State:
+    """How far a run has come.
+
+    Attributes:
+        step: optimizer steps done.
+        frames: frames trained on.
+        seconds: of wall clock spent.
+        position: of the batch to come.
+        best: the best score of an evaluation so far; None before the first.
+        finished: whether the run has reached its end.
+    """
+
+    step: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    position: Position = field(default_factory=Position)
+    best: float | None = None
+    finished: bool = False
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "State":
+        return cls(**{**values, "position": Position(**values["position"])})
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; it is saved and can go on."""
+
+
+#: Plays the agent: a name to each score, and the one number that the best agent is picked by.
+Evaluation = Callable[[Agent], tuple[Mapping[str, float], float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int
+    ranks: int
+    device: torch.device
+
+    @classmethod
+    def join(cls, device: str) -> "Ranks":
+        """Meet the other processes that torchrun started, if any."""
+        ranks = int(os.environ.get("WORLD_SIZE", "1"))
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            device = f"cuda:{torch.cuda.current_device()}"
+        if ranks > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        return cls(dist.get_rank() if ranks > 1 else 0, ranks, torch.device(device))
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.ranks > 1:
+            dist.all_reduce(values)
+        return values
+
+    def agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
+        """The first process's seconds, and whether any process was asked to stop."""
+        if self.ranks == 1:
+            return seconds, stop
+        mine = torch.tensor([seconds if self.first else 0.0, float(stop)], device=self.device)
+        first, stops = self.total(mine).tolist()
+        return first, stops > 0
+
+    def wait(self) -> None:
+        if self.ranks > 1:
+            dist.barrier()
+
+
+def learning_rate(config: TrainingConfig, step: int, done: float) -> float:
+    """The rate of a step, given the share of the budget that was done before it.
+
+    "cosine" falls from the peak to nothing all along; "wsd" stays and falls in the last fifth.
+    """
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    if config.schedule == "cosine":
+        fall = 0.5 * (1.0 + np.cos(np.pi * done))
+    else:
+        fall = min(1.0, (1.0 - done) / 0.2)
+    return config.lr * warm * max(0.0, float(fall))
+
+
+def optimizer(agent: Agent, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW that lets matrices and filters decay, but no biases, norms or embeddings."""
+    spared = {
+        id(p)
+        for module in agent.modules()
+        if isinstance(module, _UNDECAYED)
+        for p in module.parameters(recurse=False)
+    }
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    for parameter in agent.parameters():
+        groups[parameter.ndim < 2 or id(parameter) in spared].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": groups[0], "weight_decay": config.weight_decay},
+            {"params": groups[1], "weight_decay": 0.0},
+        ],
+        lr=config.lr,
+        betas=config.betas,
+        fused=True,
+    )
+
+
+class Trainer:
+    """One run, in one directory.
+
+    Args:
+        run: the directory; a run found there goes on.
+        demonstrations: what to learn from.
+        agent: the agent's shape.
+        training: how to train it.
+        options: how to go about it.
+        summaries: what to remember of the demonstrations (JSON values).
+        evaluation: plays the agent; called by the first process only.
+        validation: held-out demonstrations, measured at every evaluation.
+        on_step: called after every optimizer step; whatever it raises ends the run there.
+        say: where lines of progress go.
+
+    Raises:
+        CheckpointError: if the run found there is of another shape or other settings.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        demonstrations: Demonstrations,
+        agent: AgentConfig,
+        training: TrainingConfig,
+        options: RunOptions = RunOptions(),
+        *,
+        summaries: Sequence[Mapping[str, Any]] = (),
+        evaluation: Evaluation | None = None,
+        validation: Demonstrations | None = None,
+        on_step: Callable[["Trainer"], None] | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.run, self.options, self.config = run, options, training
+        self.evaluation, self.on_step, self.say = evaluation, on_step, say
+        self.ranks = Ranks.join(options.device)
+        torch.manual_seed(training.seed)
+        self.agent = Agent(agent).to(self.ranks.device)
+        if options.compile:
+            self.agent.encoder.compile(dynamic=True)
+        self.optimizer = optimizer(self.agent, training)
+        self.state = State()
+        self.meta = checkpoint.Meta(agent, training, tuple(summaries))
+        if (run / checkpoint.LAST).exists():
+            self._restore()
+        self.network: nn.Module = self.agent
+        if self.ranks.ranks > 1:
+            self.network = nn.parallel.DistributedDataParallel(
+                self.agent, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
+        self.batches = Batches(
+            demonstrations,
+            agent,
+            training,
+            rank=self.ranks.rank,
+            ranks=self.ranks.ranks,
+            passes=options.passes,
+            pin=self.ranks.device.type == "cuda",
+        )
+        self.validation = validation
+        self.means = progress.Means()
+        self.stop = False
+
+    @property
+    def done(self) -> float:
+        """Share of the budget that is spent, the tighter one if there are two."""
+        share = self.state.frames / self.config.frames
+        if self.options.max_minutes is not None:
+            share = max(share, self.state.seconds / (60.0 * self.options.max_minutes))
+        return min(1.0, share)
+
+    def train(self) -> Agent:
+        """Train to the end of the budget.
+
+        Returns:
+            The trained agent, on the run's device.
+
+        Raises:
+            Interrupted: after SIGINT or SIGTERM, once all is saved.
+        """
+        if self.state.finished:
+            self.say(f"{self.run} is finished: {self.state.frames:,} frames")
+            return self.agent
+        record = progress.Record(self.run, self.state.step) if self.ranks.first else None
+        portions = prefetch(self.batches.stream(self.state.position))
+        try:
+            with _signals(self), contextlib.closing(portions):
+                self._loop(portions, record)
+        finally:
+            if record is not None:
+                record.close()
+        return self.agent
+
+    def _loop(self, portions: Iterator[Portion], record: progress.Record | None) -> None:
+        self._saved = clock = time.monotonic()
+        self._since = (clock, self.state.frames)
+        while self.done < 1.0:
+            before = self.state.frames
+            self._advance(next(portions))
+            if time.monotonic() - self._since[0] > self.options.log_seconds:
+                self._log(record)
+            now = time.monotonic()
+            seconds, stop = self.ranks.agree(now - clock, self.stop)
+            self.state.seconds += seconds
+            clock = now
+            if self.on_step is not None:
+                self.on_step(self)
+            if stop:
+                self._save(checkpoint.LAST)
+                raise Interrupted(f"stopped and saved at {self.state.frames:,} frames")
+            every = self.options.evaluate_frames
+            due = every > 0 and self.state.frames // every > before // every
+            if due and self.done < 1.0:
+                self._log(record)
+                self._evaluate(record)
+            if due or now - self._saved > self.options.save_seconds:
+                self._save(checkpoint.LAST)
+        self._log(record)
+        self._evaluate(record)
+        self.state.finished = True
+        self._save(checkpoint.FINAL)
+        self._save(checkpoint.LAST)
+
+    def _advance(self, portion: Portion) -> None:
+        """One optimizer step."""
+        self.agent.train()
+        # What dropout draws at this step does not depend on earlier interruptions.
+        torch.manual_seed((self.config.seed * 2**20 + self.state.step) * 64 + self.ranks.rank)
+        rate = learning_rate(self.config, self.state.step, self.done)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batches = [b.to(self.ranks.device, non_blocking=True) for b in portion.batches]
+        sizes = torch.stack([counts(batch, self.config) for batch in batches])
+        sizes[torch.tensor(portion.idle, device=sizes.device)] = 0.0
+        whole = self.ranks.total(sizes.sum(0)).clamp_min(1e-6)
+        self.optimizer.zero_grad(set_to_none=True)
+        for i, (batch, size) in enumerate(zip(batches, sizes, strict=True)):
+            with self._synchronized(i == len(batches) - 1):
+                self._descend(batch, size, whole)
+        norm = nn.utils.clip_grad_norm_(
+            self.agent.parameters(), self.config.grad_clip, foreach=True
+        )
+        self.means.add({"gradient_norm": norm}, {"gradient_norm": torch.ones(())})
+        self.optimizer.step()
+        self.state.step += 1
+        self.state.frames += portion.frames
+        self.state.position = portion.next
+
+    def _descend(self, batch: Batch, size: Tensor, whole: Tensor) -> None:
+        """Add the gradient of one batch's part of the whole loss."""
+        with self._autocast():
+            outputs = self.network(batch)
+        found = losses(outputs, batch, self.config)
+        # Data parallelism takes the mean over processes of what here must be a sum.
+        (part(found, named(size / whole), self.config) * self.ranks.ranks).backward()
+        self.means.add({name: getattr(found, name) for name in named(size)}, named(size))
+
+    def _autocast(self) -> torch.autocast:
+        on = self.config.precision == "bf16"
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=on)
+
+    def _synchronized(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Processes exchange gradients once per step, on its last pass."""
+        if last or not isinstance(self.network, nn.parallel.DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self.network.no_sync()
+
+    def _log(self, record: progress.Record | None) -> None:
+        began, frames = self._since
+        self._since = (time.monotonic(), self.state.frames)
+        values = self.means.take()
+        if not all(np.isfinite(value) for value in values.values()):
+            raise FloatingPointError(f"training diverged at step {self.state.step}: {values}")
+        if record is None or self.state.frames == frames:
+            return
+        rate = (self.state.frames - frames) / (self._since[0] - began)
+        left = (self.config.frames - self.state.frames) / rate
+        if self.options.max_minutes is not None:
+            left = min(left, 60.0 * self.options.max_minutes - self.state.seconds)
+        values |= {
+            "frames_per_second": rate,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+        }
+        record.write("train", self.state.step, self.state.frames, values)
+        self.say(progress.line(self.state.step, self.state.frames, self.done, rate, left, values))
+
+    def _evaluate(self, record: progress.Record | None) -> None:
+        """Measure held-out demonstrations, and let the agent act."""
+        if record is not None:
+            self.agent.eval()
+            if self.validation is not None:
+                values = measure(self.agent, self.validation, self.config, self.ranks.device)
+                record.write("validation", self.state.step, self.state.frames, values)
+                self.say("held out: " + _listed(values))
+            if self.evaluation is not None:
+                values, score = self.evaluation(self.agent)
+                record.write("active", self.state.step, self.state.frames, values)
+                self.say("acting: " + _listed(values))
+                if self.state.best is None or score >= self.state.best:
+                    self.state.best = score
+                    self._save(checkpoint.BEST)
+        self.ranks.wait()
+        self._since = (time.monotonic(), self.state.frames)
+
+    def _save(self, name: str) -> None:
+        """The whole run as `last`, or just the agent under another name."""
+        if not self.ranks.first:
+            return
+        tensors = {f"agent.{k}": v for k, v in self.agent.state_dict().items()}
+        if name == checkpoint.LAST:
+            for parameter_name, parameter in self.agent.named_parameters():
+                for k, v in self.optimizer.state[parameter].items():
+                    tensors[f"optimizer.{k}.{parameter_name}"] = v
+            self._saved = time.monotonic()
+        checkpoint.save(self.run / name, tensors, replace(self.meta, state=asdict(self.state)))
+
+    def _restore(self) -> None:
+        path = self.run / checkpoint.LAST
+        tensors, meta = checkpoint.read(path)
+        checkpoint.check(path, meta)
+        checkpoint.check_same_run(path, meta, self.meta)
+        checkpoint.fill(path, self.agent, checkpoint.weights(tensors))
+        for name, parameter in self.agent.named_parameters():
+            state = self.optimizer.state[parameter]
+            for key in ("exp_avg", "exp_avg_sq"):
+                # Laid out as the parameter is, so that steps are the same to the last bit.
+                state[key] = torch.empty_like(parameter).copy_(tensors[f"optimizer.{key}.{name}"])
+            state["step"] = tensors[f"optimizer.step.{name}"].to(
+                parameter.device if self.optimizer.defaults["fused"] else "cpu"
+            )
+        self.state = State.from_json(meta.state)
+        self.say(f"going on with {self.run} at {self.state.frames:,} frames")
+
+
+@torch.no_grad()
+def measure(
+    agent: Agent,
+    demonstrations: Demonstrations,
+    config: TrainingConfig,
+    device: torch.device | str = "cpu",
+    most: int = 64,
+) -> dict[str, float]:
+    """Losses and accuracies on demonstrations, unchanged, over at most that many batches."""
+    plain = replace(config, shift=0, mirror=0.0, seed=0)
+    batches = Batches(demonstrations, agent.config, plain)
+    means = progress.Means()
+    for portion in itertools.islice(batches.stream(), min(most, len(batches.order.epoch(0)))):
+        batch = portion.batches[0].to(device)
+        size = named(counts(batch, config))
+        found = losses(agent(batch), batch, config)
+        means.add({name: getattr(found, name) for name in size}, size)
+    return means.take()
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+
+
+@contextlib.contextmanager
+def _signals(trainer: Trainer) -> Iterator[None]:
+    """Let SIGINT and SIGTERM ask the run to stop after its step; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: object) -> None:
+        trainer.stop = True
+        signal.signal(number, earlier[signal.Signals(number)])
+
+    for number in earlier:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
