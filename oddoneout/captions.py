@@ -1,5 +1,6 @@
 """One picture for people: the agent's eye, the room, and below them what is said and done."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -189,3 +190,14 @@ def _keys(draw: ImageDraw.ImageDraw, caption: Caption, y: int, width: int) -> No
             if length >= 1:
                 draw.rectangle((x + 6, y + 26, x + 6 + length, y + 28), fill=_INK)
         x += key + gap
+
+
+def notice(lines: Sequence[str], height: int = 480, width: int = 640) -> NDArray[np.uint8]:
+    """A panel of plain text in place of the room, uint8 (height, width, 3)."""
+    page = Image.new("RGB", (width, height), _PANEL)
+    draw = ImageDraw.Draw(page)
+    y = (height - 36 * len(lines)) / 2 + 18
+    for line in lines:
+        draw.text((48, y), line, _INK, _font(20), anchor="lm")
+        y += 36
+    return np.asarray(page)

@@ -1,5 +1,6 @@
 """Episodes as films: mp4, gif, or a contact sheet of the decisive moments as png."""
 
+import importlib.util
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _GIF_WIDTH: Final = 720
 _SHEET_WIDTH: Final = 640  # of one picture
 _SHEET_COLUMNS: Final = 3
 _SHEET_PICTURES: Final = 15
+_SHEET_LEAST: Final = 6
+_SHEET_MEMORY: Final = 200  # pictures kept for the places that decisive ones leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +126,11 @@ class Mp4:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import imageio_ffmpeg  # noqa: F401
-        except ImportError as error:
+        if importlib.util.find_spec("imageio_ffmpeg") is None:
             raise ModuleNotFoundError(
                 "writing .mp4 needs the package imageio-ffmpeg "
                 '(pip install "oddoneout[video]"); .gif and .png need nothing more'
-            ) from error
+            )
         import imageio.v2 as imageio
 
         self._writer: Any = imageio.get_writer(
@@ -182,22 +183,39 @@ class ContactSheet:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pictures: list[Image.Image] = []
+        self._decisive: list[Image.Image] = []
+        self._between: list[tuple[int, Image.Image]] = []  # (decisive ones before it, picture)
 
     def add(self, shot: Shot) -> None:
-        if shot.decisive and len(self._pictures) < _SHEET_PICTURES:
-            self._pictures.append(_scaled(shot.frame, _SHEET_WIDTH))
+        if len(self._decisive) >= _SHEET_PICTURES:
+            return
+        picture = _scaled(shot.frame, _SHEET_WIDTH)
+        if shot.decisive:
+            self._decisive.append(picture)
+        elif len(self._between) < _SHEET_MEMORY:
+            self._between.append((len(self._decisive), picture))
+
+    def _pictures(self) -> list[Image.Image]:
+        """The decisive ones; where they are few, others evenly between them."""
+        wanted = min(max(0, _SHEET_LEAST - len(self._decisive)), len(self._between))
+        places = [(i, picture) for i, picture in enumerate(self._decisive, start=1)]
+        for k in range(wanted):
+            before, picture = self._between[(2 * k + 1) * len(self._between) // (2 * wanted)]
+            places.append((before, picture))
+        # Sorting is stable: what came after a decisive picture is set after it.
+        return [picture for _, picture in sorted(places, key=lambda place: place[0])]
 
     def close(self) -> None:
-        if not self._pictures:
+        pictures = self._pictures()
+        if not pictures:
             return
         gap = 8
-        columns = min(_SHEET_COLUMNS, len(self._pictures))
-        rows = math.ceil(len(self._pictures) / columns)
-        width, height = self._pictures[0].size
+        columns = min(_SHEET_COLUMNS, len(pictures))
+        rows = math.ceil(len(pictures) / columns)
+        width, height = pictures[0].size
         size = (columns * (width + gap) + gap, rows * (height + gap) + gap)
         page = Image.new("RGB", size, (255, 255, 255))
-        for i, picture in enumerate(self._pictures):
+        for i, picture in enumerate(pictures):
             row, column = divmod(i, columns)
             page.paste(picture, (gap + column * (width + gap), gap + row * (height + gap)))
         page.save(self._path, format="PNG")
