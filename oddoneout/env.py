@@ -9,11 +9,16 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from oddoneout.actions import TRANSFORMS, Action
+from oddoneout.arguments import (
+    RENDER_MODES,
+    observation_space,
+    parse_image_size,
+    parse_renderer,
+)
 from oddoneout.episode import Episode, sample_episode
 from oddoneout.rules.language import (
     INSTRUCTION_WORDS,
     INSTRUCTIONS,
-    VOCABULARY,
     Explanation,
     Surroundings,
     encode,
@@ -37,34 +42,9 @@ from oddoneout.snapshot import ObjectView, Snapshot
 from oddoneout.world.gaze import Sight, in_focus, looked_at, sights
 from oddoneout.world.world import World
 
-RENDERERS: Final = ("classic",)
-RENDER_MODES: Final = ("rgb_array", "human")
-IMAGE_SIDES: Final = (16, 512)  # least and most pixels of an image's side
-
 _TOKENS: Final = {mode: encode(text, INSTRUCTION_WORDS) for mode, text in INSTRUCTIONS.items()}
 _PASS: Final = Pass()
 _ACTIONS: Final = tuple(Action)
-
-
-def parse_image_size(image_size: Any) -> tuple[int, int]:
-    """``image_size`` as (height, width).
-
-    Raises:
-        ValueError: unless it is an integer or a pair of integers within ``IMAGE_SIDES``.
-    """
-    pair = (image_size, image_size) if np.isscalar(image_size) else image_size
-    low, high = IMAGE_SIDES
-    if (
-        isinstance(pair, tuple | list)
-        and len(pair) == 2
-        and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in pair)
-        and all(low <= n <= high for n in pair)
-    ):
-        return int(pair[0]), int(pair[1])
-    raise ValueError(
-        f"image_size must be an integer or (height, width), each from {low} to {high} pixels, "
-        f"got {image_size!r}"
-    )
 
 
 def _parse_action(action: Any) -> Action:
@@ -75,16 +55,6 @@ def _parse_action(action: Any) -> Action:
     if not 0 <= number < len(_ACTIONS):
         raise ValueError(f"action must be an integer from 0 to {len(_ACTIONS) - 1}, got {action!r}")
     return _ACTIONS[number]
-
-
-def observation_space(image_size: tuple[int, int]) -> spaces.Dict:
-    """``image`` uint8 (H, W, 3) and ``instruction`` int32 (L,), token ids with 0 = padding."""
-    return spaces.Dict(
-        {
-            "image": spaces.Box(0, 255, (*image_size, 3), np.uint8),
-            "instruction": spaces.Box(0, len(VOCABULARY) - 1, (INSTRUCTION_WORDS,), np.int32),
-        }
-    )
 
 
 class OddOneOutEnv(gymnasium.Env[dict[str, NDArray[Any]], int]):
@@ -145,8 +115,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, NDArray[Any]], int]):
             raise ValueError(
                 f"render_mode must be None or one of {RENDER_MODES}, got {render_mode!r}"
             )
-        if renderer not in RENDERERS:
-            raise ValueError(f"renderer must be one of {RENDERERS}, got {renderer!r}")
+        parse_renderer(renderer)
         self.render_mode = render_mode
         self.observation_space = observation_space(size)
         self.action_space = spaces.Discrete(len(Action))

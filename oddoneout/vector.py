@@ -1,0 +1,294 @@
+"""The native vector environment: many rooms behind one object, on all cores."""
+
+import contextlib
+import mmap
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, ClassVar, Final, NoReturn
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from oddoneout.actions import Action
+from oddoneout.arguments import observation_space, parse_image_size, parse_renderer
+from oddoneout.rules.language import INSTRUCTION_WORDS, INSTRUCTIONS, encode
+from oddoneout.rules.levels import CATALOGUE, parse_settings
+from oddoneout.snapshot import Snapshot
+from oddoneout.vector_worker import Board, unpack_info
+
+_TOKENS: Final = np.stack([encode(text, INSTRUCTION_WORDS) for text in INSTRUCTIONS.values()])
+_CLOSING_SECONDS: Final = 5.0  # that a worker gets to close before it is killed
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    first: int
+    count: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.first, self.first + self.count)
+
+
+class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], NDArray[Any]]):
+    """``num_envs`` environments of one level and one set of arguments, in worker processes.
+
+    Results equal those of as many single environments with the same seeds, byte for byte. An
+    episode that ends is followed at once by the next (autoreset SAME_STEP): the returned
+    observation is the new episode's first, and ``infos["final_obs"]`` and
+    ``infos["final_info"]`` hold the old one's last.
+
+    Args:
+        level: as for the single environment; so are all arguments not named here.
+        num_envs: how many environments.
+        workers: processes to share them; None takes one per usable core. Results do not
+            depend on it.
+        reuse_buffers: return the same image array after every step, overwritten in place,
+            instead of a fresh one. Saves a copy; an array kept from an earlier step changes.
+
+    Raises:
+        ValueError: for an argument that is not allowed; the message names what is.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {
+        "render_modes": ["rgb_array"],
+        "render_fps": 6,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        level: str,
+        num_envs: int = 1,
+        *,
+        workers: int | None = None,
+        reuse_buffers: bool = False,
+        **arguments: Any,
+    ) -> None:
+        self._workers: list[_Worker] = []
+        for name, value in (("num_envs", num_envs), ("workers", 1 if workers is None else workers)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if level not in CATALOGUE:
+            raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
+        # Checked here, so that a wrong argument is refused before any process is started.
+        image_size = parse_image_size(arguments.get("image_size", 64))
+        parse_renderer(arguments.get("renderer", "classic"))
+        presentation = ("image_size", "render_mode", "renderer")
+        parse_settings(
+            CATALOGUE[level], {k: v for k, v in arguments.items() if k not in presentation}
+        )
+        self.render_mode = arguments.get("render_mode")
+        if self.render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(
+                f"render_mode must be None or 'rgb_array' here, got {self.render_mode!r}"
+            )
+        self.num_envs = num_envs
+        self.single_observation_space = observation_space(image_size)
+        self.single_action_space = spaces.Discrete(len(Action))
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._reuse_buffers = reuse_buffers
+
+        size = Board.size(num_envs, image_size)
+        memory_fd = os.memfd_create("oddoneout")
+        try:
+            os.ftruncate(memory_fd, size)
+            self._board = Board.over(mmap.mmap(memory_fd, size), num_envs, image_size)
+            shares = np.array_split(np.arange(num_envs), min(num_envs, workers or _cores()))
+            for share in shares:
+                self._workers.append(_start(memory_fd, int(share[0]), len(share)))
+        finally:
+            os.close(memory_fd)
+        for worker in self._workers:
+            setup = (num_envs, image_size, worker.first, worker.count, level, arguments)
+            self._send(worker, setup)
+        self._gather()
+
+    # -- the Gymnasium interface -------------------------------------------------------------
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Begin new episodes: with ``seed``, ``seed + 1``, ..., or with a list of seeds.
+
+        ``options={"reset_mask": bool (N,)}`` resets only some.
+
+        Raises:
+            ValueError: for a list of the wrong length, a wrong mask, or other options.
+        """
+        seeds: list[int | None]
+        if seed is None or isinstance(seed, int | np.integer):
+            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = list(seed)
+            if len(seeds) != self.num_envs:
+                raise ValueError(f"seed must list {self.num_envs} seeds, got {len(seeds)}")
+        options = dict(options or {})
+        mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, np.bool_)))
+        if options:
+            raise ValueError(f"the only option of reset is 'reset_mask', got {sorted(options)}")
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(
+                f"reset_mask must be a bool array of shape ({self.num_envs},), not all False, "
+                f"got {mask!r}"
+            )
+        for worker in self._workers:
+            self._send(worker, ("reset", seeds[worker.rows], mask[worker.rows].tolist()))
+        self._gather()
+        infos: dict[str, Any] = {}
+        for i in np.flatnonzero(mask):
+            infos = self._add_info(infos, unpack_info(self._board.records[i]), int(i))
+        return self._observation(), infos
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[
+        dict[str, NDArray[Any]],
+        NDArray[np.float64],
+        NDArray[np.bool_],
+        NDArray[np.bool_],
+        dict[str, Any],
+    ]:
+        """One action for each environment, int (N,).
+
+        Raises:
+            ValueError: if the actions are not N valid ones.
+            RuntimeError: if a worker died or failed; everything has been shut down then.
+        """
+        acts = np.asarray(actions)
+        if (
+            acts.shape != (self.num_envs,)
+            or not np.issubdtype(acts.dtype, np.integer)
+            or acts.min() < 0
+            or acts.max() >= len(Action)
+        ):
+            raise ValueError(
+                f"actions must be {self.num_envs} integers from 0 to {len(Action) - 1}, "
+                f"got {actions!r}"
+            )
+        for worker in self._workers:
+            self._send(worker, ("step", acts[worker.rows].tolist()))
+        self._gather()
+        board = self._board
+        terminated, truncated = (
+            board.records["terminated"].copy(),
+            board.records["truncated"].copy(),
+        )
+        ended = terminated | truncated
+        infos: dict[str, Any] = {}
+        for i, record in enumerate(board.records):
+            if ended[i]:
+                final_info = unpack_info(board.final_records[i])
+                final_obs = {
+                    "image": board.final_images[i].copy(),
+                    "instruction": _TOKENS[board.final_records[i]["instruction"]].copy(),
+                }
+                final = {"final_obs": final_obs, "final_info": final_info}
+                infos = self._add_info(infos, final, i)
+            infos = self._add_info(infos, unpack_info(record), i)
+        return self._observation(), board.records["reward"].copy(), terminated, truncated, infos
+
+    def render(self) -> tuple[NDArray[np.uint8] | None, ...] | None:
+        """The presentation view of each environment, in render mode "rgb_array"."""
+        return None if self.render_mode is None else tuple(self._ask("render"))
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """The privileged view of each environment; for experts and analysis only."""
+        return tuple(self._ask("snapshots"))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the workers; one that does not end in time is killed."""
+        for worker in self._workers:
+            with contextlib.suppress(OSError):
+                worker.connection.send(("close",))
+            worker.connection.close()
+        for worker in self._workers:
+            try:
+                worker.process.wait(_CLOSING_SECONDS)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+        self._workers.clear()
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _observation(self) -> dict[str, NDArray[Any]]:
+        images = self._board.images
+        return {
+            "image": images if self._reuse_buffers else images.copy(),
+            "instruction": _TOKENS[self._board.records["instruction"]],
+        }
+
+    def _ask(self, name: str) -> list[Any]:
+        for worker in self._workers:
+            self._send(worker, (name,))
+        return [item for answer in self._gather() for item in answer]
+
+    def _send(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        try:
+            worker.connection.send(message)
+        except OSError:
+            self._mourn(worker)
+
+    def _gather(self) -> list[Any]:
+        """Every worker's answer, in order."""
+        if self.closed:
+            raise RuntimeError("the vector environment is closed")
+        answers = []
+        for worker in self._workers:
+            try:
+                status, answer = worker.connection.recv()
+            except (EOFError, OSError):
+                self._mourn(worker)
+            if status == "failed":
+                self.close()
+                raise RuntimeError(f"a worker of the vector environment failed:\n{answer}")
+            answers.append(answer)
+        return answers
+
+    def _mourn(self, worker: _Worker) -> NoReturn:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.process.wait(_CLOSING_SECONDS)
+        code = worker.process.returncode
+        cause = f"was killed by signal {-code}" if code is not None and code < 0 else f"exit {code}"
+        self.close()
+        raise RuntimeError(
+            f"the worker of environments {worker.first} to {worker.first + worker.count - 1} "
+            f"(process {worker.process.pid}) died: {cause}. All workers were shut down."
+        )
+
+
+def _start(memory_fd: int, first: int, count: int) -> _Worker:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "oddoneout.vector_worker",
+                str(theirs.fileno()),
+                str(memory_fd),
+            ],
+            pass_fds=(theirs.fileno(), memory_fd),
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+    return _Worker(process, Connection(ours.detach()), first, count)
