@@ -1,0 +1,62 @@
+import dataclasses
+
+import pytest
+
+from agents.config import PRESETS, AgentConfig, TrainingConfig, vocabulary_fingerprint
+
+
+def test_presets_grow_and_are_agents_of_this_vocabulary():
+    widths = [PRESETS[name].width for name in ("tiny", "cpu", "gpu")]
+    assert widths == sorted(widths)
+    for config in PRESETS.values():
+        assert config.fingerprint == vocabulary_fingerprint()
+
+
+def test_a_changed_word_changes_the_fingerprint():
+    assert vocabulary_fingerprint(("", "red")) != vocabulary_fingerprint(("", "rod"))
+
+
+def test_configs_are_values():
+    config = PRESETS["cpu"]
+    assert dataclasses.replace(config, width=256, heads=8).head_width == 32
+    assert dataclasses.replace(config) == config
+    assert hash(config) == hash(dataclasses.replace(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"width": 100, "heads": 8}, "width"),
+        ({"layers": 0}, "layers"),
+        ({"encoder": "vit"}, "encoder"),
+        ({"channels": ()}, "channels"),
+        ({"channels": (16, 0)}, "channels"),
+        ({"image_size": (8, 64)}, "image_size"),
+        ({"image_size": (16, 64), "encoder": "resnet18"}, "image_size"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"context": 0}, "context"),
+        ({"vocabulary": 0}, "vocabulary"),
+    ],
+)
+def test_contradictory_agents_are_refused_by_name(change, named):
+    with pytest.raises(ValueError, match=named):
+        AgentConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"lr": 0.0}, "lr"),
+        ({"betas": (0.9, 1.0)}, "betas"),
+        ({"schedule": "linear"}, "schedule"),
+        ({"precision": "fp8"}, "precision"),
+        ({"mirror": 1.5}, "mirror"),
+        ({"label_smoothing": -0.1}, "label_smoothing"),
+        ({"explanation_weight": -1.0}, "explanation_weight"),
+        ({"decisive_weight": float("nan")}, "decisive_weight"),
+        ({"frames": 0}, "frames"),
+    ],
+)
+def test_training_out_of_range_is_refused_by_name(change, named):
+    with pytest.raises(ValueError, match=named):
+        TrainingConfig(**change)

@@ -1,0 +1,161 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from agents.batch import IGNORED
+from agents.config import TrainingConfig
+from agents.losses import action_loss, counted_words, explanation_losses, losses, mean
+from agents.model import Agent, Spelling
+from oddoneout.actions import Action
+from tests.agents.examples import random_batch, tiny
+
+
+@pytest.fixture(scope="module")
+def case():
+    torch.manual_seed(0)
+    agent = Agent(tiny(reconstruct=True, predict_reward=True)).eval()
+    batch = random_batch(agent.config)
+    with torch.no_grad():
+        return agent(batch), batch
+
+
+def test_an_undecided_policy_costs_the_logarithm_of_the_actions():
+    labels = torch.tensor([[0, 3]])
+    everywhere = torch.ones(1, 2, dtype=torch.bool)
+    loss = action_loss(torch.zeros(1, 2, 9), labels, everywhere, ~everywhere, TrainingConfig())
+    assert loss.item() == pytest.approx(math.log(9))
+
+
+def test_what_stands_at_padding_counts_nowhere(case):
+    outputs, batch = case
+    before = losses(outputs, batch, TrainingConfig())
+    padding = ~batch.inputs.valid
+    spoiled = dataclasses.replace(
+        outputs,
+        logits=outputs.logits.masked_fill(padding[..., None], 1e4),
+        rewards=outputs.rewards.masked_fill(padding, float("nan")),
+    )
+    after = losses(spoiled, batch, TrainingConfig())
+    for field in dataclasses.fields(before):
+        assert torch.equal(getattr(before, field.name), getattr(after, field.name)), field.name
+
+
+def test_ignored_labels_count_nowhere(case):
+    outputs, batch = case
+    labels = batch.targets.labels.clone()
+    labels[1, 3] = IGNORED
+    ignoring = dataclasses.replace(batch, targets=dataclasses.replace(batch.targets, labels=labels))
+    spoiled = outputs.logits.clone()
+    spoiled[1, 3] = 1e4 * torch.arange(spoiled.shape[-1])
+    spoiled = dataclasses.replace(outputs, logits=spoiled)
+    kept, changed = (losses(o, ignoring, TrainingConfig()) for o in (outputs, spoiled))
+    assert torch.equal(kept.action, changed.action)
+    assert torch.equal(kept.action_accuracy, changed.action_accuracy)
+
+
+def test_decisive_steps_weigh_as_told():
+    labels = torch.tensor([[Action.FORWARD, Action.CHOOSE]])
+    decisive = torch.tensor([[False, True]])
+    logits = torch.zeros(1, 2, 9)
+    logits[0, 0, Action.FORWARD] = 3.0
+    everywhere = torch.ones_like(decisive)
+    each = -logits.log_softmax(-1).gather(-1, labels[..., None])[0, :, 0]
+    loss = action_loss(logits, labels, everywhere, decisive, TrainingConfig(decisive_weight=4.0))
+    assert loss.item() == pytest.approx((each[0] + 4 * each[1]).item() / 5)
+
+
+def test_label_smoothing_punishes_certainty():
+    labels = torch.tensor([[0]])
+    logits = 50.0 * torch.nn.functional.one_hot(labels, 9).float()
+    everywhere = torch.ones_like(labels, dtype=torch.bool)
+    sharp, smooth = (
+        action_loss(logits, labels, everywhere, ~everywhere, TrainingConfig(label_smoothing=s))
+        for s in (0.0, 0.1)
+    )
+    assert sharp < 1e-6 < smooth
+
+
+def test_a_sentence_counts_its_words_and_one_end():
+    words = torch.tensor([[5, 7, 0, 0], [3, 0, 0, 0], [1, 2, 3, 4]])
+    expected = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
+    assert torch.equal(counted_words(words), expected)
+
+
+def test_words_after_the_end_count_nowhere():
+    words = torch.tensor([[5, 0, 0]])
+    logits = torch.zeros(1, 3, 8)
+    spoiled = logits.clone()
+    spoiled[:, 2] = 1e4 * torch.arange(8)
+    nowhere = torch.zeros(1, dtype=torch.bool)
+    first, second = (
+        explanation_losses(Spelling(values, words, nowhere, torch.zeros(0, 8)))
+        for values in (logits, spoiled)
+    )
+    assert first[0].item() == second[0].item() == pytest.approx(math.log(8))
+
+
+def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
+    outputs, batch = case
+    config = TrainingConfig(
+        explanation_weight=0.5, silence_weight=0.2, reconstruction_weight=3.0, reward_weight=2.0
+    )
+    result = losses(outputs, batch, config)
+    expected = (
+        result.action
+        + 0.5 * (result.explanation + 0.2 * result.silence)
+        + 3.0 * result.reconstruction
+        + 2.0 * result.reward
+    )
+    assert result.total.item() == pytest.approx(expected.item())
+    without = TrainingConfig(explanation_weight=0.0, reconstruction_weight=0.0, reward_weight=0.0)
+    assert torch.equal(losses(outputs, batch, without).total, result.action)
+
+
+def test_kinds_of_explanation_are_scored_apart(case):
+    outputs, batch = case
+    spelling = outputs.spelling
+    truth = 100.0 * torch.nn.functional.one_hot(spelling.words, spelling.logits.shape[-1])
+    right_outcomes = torch.where(spelling.explaining[:, None, None], truth, -truth)
+    result = losses(
+        dataclasses.replace(outputs, spelling=dataclasses.replace(spelling, logits=right_outcomes)),
+        batch,
+        TrainingConfig(),
+    )
+    assert result.outcome_accuracy == 1.0
+    assert result.properties_accuracy == 0.0
+
+
+def test_a_batch_without_any_sentence_has_a_loss_and_gradients():
+    agent = Agent(tiny())
+    batch = random_batch(agent.config)
+    silent = dataclasses.replace(
+        batch,
+        targets=dataclasses.replace(batch.targets, told=torch.zeros_like(batch.targets.told)),
+    )
+    result = losses(agent(silent), silent, TrainingConfig())
+    result.total.backward()
+    assert result.explanation == 0.0
+    assert math.isfinite(result.total.item())
+
+
+def test_a_batch_full_of_sentences_has_a_loss():
+    agent = Agent(tiny())
+    batch = random_batch(agent.config)
+    told = torch.where(batch.inputs.valid, 1, 0)
+    full = dataclasses.replace(batch, targets=dataclasses.replace(batch.targets, told=told))
+    result = losses(agent(full), full, TrainingConfig())
+    result.total.backward()
+    assert result.silence == 0.0
+
+
+def test_losses_want_a_spelling(case):
+    outputs, batch = case
+    with pytest.raises(ValueError, match="Batch"):
+        losses(dataclasses.replace(outputs, spelling=None), batch, TrainingConfig())
+
+
+def test_the_mean_of_nothing_is_zero():
+    nothing = torch.zeros(3, dtype=torch.bool)
+    assert mean(torch.full((3,), float("nan")), nothing) == 0.0

@@ -1,0 +1,165 @@
+import dataclasses
+
+import pytest
+import torch
+
+from agents.batch import Batch
+from agents.config import TrainingConfig
+from agents.losses import losses
+from agents.model import Agent
+from tests.agents.examples import random_batch, tiny
+
+
+def agent_of(**overrides):
+    torch.manual_seed(0)
+    return Agent(tiny(**overrides)).eval()
+
+
+def test_outputs_have_one_row_per_step():
+    agent = agent_of(reconstruct=True, predict_reward=True)
+    batch = random_batch(agent.config)
+    outputs = agent(batch)
+    rows, steps = batch.targets.labels.shape
+    assert outputs.logits.shape == (rows, steps, agent.config.actions)
+    assert outputs.states.shape == (rows, steps, agent.config.width)
+    assert outputs.features.shape == (batch.frames, agent.config.width)
+    assert outputs.images.shape[0] == batch.frames
+    assert outputs.rewards.shape == (rows, steps)
+    spoken = int((batch.targets.told > 0).sum())
+    words, vocabulary = agent.config.sentence_words, agent.config.vocabulary
+    assert outputs.spelling.logits.shape == (spoken, words, vocabulary)
+    assert outputs.spelling.silent.shape == (batch.frames - spoken, vocabulary)
+
+
+@torch.no_grad()
+def test_actions_and_states_do_not_depend_on_explanations():
+    agent = agent_of()
+    batch = random_batch(agent.config)
+    others = random_batch(agent.config, seed=1).targets
+    told, untold = agent(batch), agent(batch.inputs)
+    retold = agent(Batch(batch.inputs, others))
+    for outputs in (untold, retold):
+        assert torch.equal(told.logits, outputs.logits)
+        assert torch.equal(told.states, outputs.states)
+
+
+@torch.no_grad()
+def test_padding_changes_nothing():
+    agent = agent_of()
+    batch = random_batch(agent.config, lengths=(9, 14, 5))
+    logits = agent(batch.inputs).logits
+    first = 0
+    for row, length in enumerate((9, 14, 5)):
+        kept = {
+            field.name: getattr(batch.inputs, field.name)[row : row + 1]
+            for field in dataclasses.fields(batch.inputs)
+        }
+        for name in ("instructions", "previous_actions", "previous_rewards", "trials"):
+            kept[name] = kept[name][:, :length]
+        kept["images"] = batch.inputs.images[first : first + length]
+        first += length
+        alone = agent(dataclasses.replace(batch.inputs, **kept)).logits
+        torch.testing.assert_close(alone[0], logits[row, :length], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_acting_step_by_step_equals_the_whole_pass():
+    agent = agent_of()
+    inputs = random_batch(agent.config, lengths=(12, 12)).inputs
+    whole = agent(inputs)
+    images = inputs.images.unflatten(0, (2, 12))
+    cache = agent.begin(2)
+    for t in range(12):
+        logits, states, cache = agent.step(
+            images[:, t],
+            inputs.instructions[:, t],
+            inputs.previous_actions[:, t],
+            inputs.previous_rewards[:, t],
+            cache,
+        )
+        torch.testing.assert_close(logits, whole.logits[:, t], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(states, whole.states[:, t], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "field", ["images", "instructions", "previous_actions", "previous_rewards"]
+)
+def test_every_input_matters(field):
+    agent = agent_of()
+    inputs = random_batch(agent.config).inputs
+    other = random_batch(agent.config, seed=1).inputs
+    changed = dataclasses.replace(inputs, **{field: getattr(other, field)})
+    assert not torch.allclose(agent(inputs).states, agent(changed).states, atol=1e-3)
+
+
+@pytest.mark.parametrize("encoder", ["conv", "resnet18"])
+def test_gradients_reach_every_parameter(encoder):
+    agent = agent_of(encoder=encoder, image_size=(32, 32), reconstruct=True, predict_reward=True)
+    batch = random_batch(agent.config)
+    losses(agent(batch), batch, TrainingConfig()).total.backward()
+    still = [
+        name
+        for name, parameter in agent.named_parameters()
+        if parameter.grad is None or parameter.grad.abs().max() == 0
+    ]
+    assert still == []
+
+
+def test_explanations_alone_teach_the_encoder():
+    agent = agent_of()
+    batch = random_batch(agent.config)
+    result = losses(agent(batch), batch, TrainingConfig())
+    result.explanation.backward()
+    assert all(p.grad.abs().max() > 0 for p in agent.encoder.parameters())
+    assert agent.policy.weight.grad is None
+
+
+def test_one_batch_is_learnt_by_heart_and_then_spoken():
+    agent = agent_of(predict_reward=True).train()
+    batch = random_batch(agent.config)
+    training = TrainingConfig(explanation_weight=1.0, silence_weight=1.0)
+    optimizer = torch.optim.AdamW(agent.parameters(), lr=3e-3)
+    for _ in range(150):
+        result = losses(agent(batch), batch, training)
+        optimizer.zero_grad()
+        result.total.backward()
+        torch.nn.utils.clip_grad_norm_(agent.parameters(), 1.0)
+        optimizer.step()
+    assert result.total < 0.1
+    assert result.action_accuracy == result.silence_accuracy == 1.0
+    with torch.no_grad():
+        states = agent.eval()(batch.inputs).states
+    valid = batch.inputs.valid
+    said = agent.speak(states[valid])
+    assert torch.equal(said, batch.targets.sentences[batch.targets.told[valid]])
+
+
+def test_nothing_is_said_after_the_end():
+    agent = agent_of()
+    said = agent.speak(torch.randn(50, agent.config.width, generator=torch.Generator()))
+    assert said.shape == (50, agent.config.sentence_words)
+    ended = (said == 0).cummax(dim=1).values
+    assert said[ended].eq(0).all()
+
+
+def test_autocast_agrees_roughly_with_float32():
+    agent = agent_of()
+    batch = random_batch(agent.config)
+    exact = losses(agent(batch), batch, TrainingConfig()).total
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = agent(batch)
+    rough = losses(outputs, batch, TrainingConfig()).total
+    assert outputs.logits.dtype == rough.dtype == torch.float32
+    assert (exact - rough).abs() < 0.02 * exact
+
+
+def test_the_first_policy_is_nearly_uniform():
+    agent = agent_of()
+    odds = agent(random_batch(agent.config).inputs).logits.softmax(-1)
+    assert odds.max() < 0.2
+
+
+def test_batches_move_as_a_whole():
+    batch = random_batch(tiny()).to("meta")
+    assert batch.inputs.images.device.type == batch.targets.sentences.device.type == "meta"
