@@ -3,12 +3,12 @@
 import math
 from typing import Final
 
-ROOM_HALF: Final = 1.9  # half the inner width of the square room
+ROOM_HALF: Final = 1.75  # half the inner width of the square room
 WALL_HEIGHT: Final = 1.6
 OBJECT_COUNT: Final = 4
 OBJECT_RADIUS: Final = 0.34  # of the one hidden collider that all objects share
-OBJECT_SPACING: Final = 1.15  # least distance between two objects' centres
-WALL_CLEARANCE: Final = 0.8  # least distance from a wall to an object's centre
+OBJECT_SPACING: Final = 1.1  # least distance between two objects' centres
+WALL_CLEARANCE: Final = 0.7  # least distance from a wall to an object's centre
 OBJECT_HEIGHT: Final = 0.68  # of a large object, standing on the floor
 AGENT_RADIUS: Final = 0.18
 START_FROM_WALL: Final = 0.3  # from the wall behind it to the agent's centre
@@ -17,7 +17,7 @@ START_JITTER: Final = math.radians(25.0)  # half range of the start's heading ab
 STEP_LENGTH: Final = 0.3  # of one forward or backward action
 TURN_ANGLE: Final = math.radians(22.5)
 EYE_HEIGHT: Final = 1.2
-EYE_PITCH: Final = math.radians(25.0)  # downwards
-FIELD_OF_VIEW: Final = math.radians(90.0)  # horizontal, for every image shape
+EYE_PITCH: Final = math.radians(30.0)  # downwards
+FIELD_OF_VIEW: Final = math.radians(80.0)  # horizontal, for every image shape
 REACH: Final = 1.2  # from the agent's centre to an object's
 GAZE_CONE: Final = math.radians(14.0)  # half angle
