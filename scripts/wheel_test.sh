@@ -6,8 +6,7 @@ cd "$(dirname "$0")/.."
 room=$(mktemp -d)
 trap 'rm -rf "$room"' EXIT
 
-.venv/bin/python -m build --wheel --outdir "$room/wheel" . >"$room/build.log" 2>&1 ||
-    { cat "$room/build.log" >&2; exit 1; }
+.venv/bin/python -m hatchling build --target wheel --directory "$room/wheel"
 .venv/bin/python -m venv "$room/venv"
 "$room/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$room"/wheel/*.whl
 

@@ -20,7 +20,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("oddoneout.actions",),
     ("oddoneout.world",),
     ("oddoneout.episode", "oddoneout.snapshot"),
-    ("oddoneout.env", "oddoneout.vector", "oddoneout.window"),
+    ("oddoneout.arguments",),
+    ("oddoneout.env", "oddoneout.window"),
+    ("oddoneout.vector", "oddoneout.vector_worker"),
     ("oddoneout.demos.trajectory", "oddoneout.demos.rollout"),  # the Policy protocol, the loop
     ("oddoneout.expert", "oddoneout.baselines"),
     ("oddoneout.demos",),
@@ -159,7 +161,7 @@ def test_using_environments_and_expert_never_loads_torch() -> None:
 
 def test_importing_has_no_side_effects_on_the_process_environment() -> None:
     code = (
-        "import os; before = dict(os.environ)\n"
+        "import os, gymnasium; before = dict(os.environ)\n"
         "import oddoneout.env, oddoneout.expert, oddoneout.evaluation, oddoneout.video\n"
         "assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())"
     )
