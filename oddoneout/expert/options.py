@@ -1,0 +1,56 @@
+"""How the expert can be made less than an expert, on purpose."""
+
+from dataclasses import dataclass
+from typing import Final
+
+LEGIBLE: Final = 2.5  # metres from which looks can be told apart at 64 x 64 pixels
+_SHARES: Final = ("action_noise", "mistaken_experiments", "random_mix")
+_SWITCHES: Final = ("use_transforms", "blind", "random_order")
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertOptions:
+    """Options of the expert, for imperfect data and ablations. All values are JSON-able.
+
+    Attributes:
+        action_noise: probability, per step of a search, that a random movement is executed
+            while the label stays the expert's own action.
+        mistaken_experiments: probability, per experiment, that it tests another dimension than
+            it should, or chooses another object. Labels follow the mistake.
+        random_mix: probability, per episode, that all of it is played uniformly at random.
+        use_transforms: False: it experiments without making anything odd.
+        blind: True: it sees nothing.
+        random_order: whether an untested dimension is drawn at random, or taken in order.
+        legible: metres from which it can tell looks apart; objects farther off it approaches.
+
+    Raises:
+        ValueError: for a value that is not allowed; the message names what is.
+    """
+
+    action_noise: float = 0.0
+    mistaken_experiments: float = 0.0
+    random_mix: float = 0.0
+    use_transforms: bool = True
+    blind: bool = False
+    random_order: bool = True
+    legible: float = LEGIBLE
+
+    def __post_init__(self) -> None:
+        for name in _SHARES:
+            value = getattr(self, name)
+            if not _is_number(value) or not 0.0 <= value <= 1.0:
+                raise ValueError(_refusal(name, "a probability from 0 to 1", value))
+        for name in _SWITCHES:
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ValueError(_refusal(name, "True or False", value))
+        if not _is_number(self.legible) or not self.legible >= 1.0:
+            raise ValueError(_refusal("legible", "a number of metres, at least 1", self.legible))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _refusal(name: str, allowed: str, value: object) -> str:
+    return f"the expert's {name} must be {allowed}, got {value!r}; see ExpertOptions"

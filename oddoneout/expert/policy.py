@@ -1,0 +1,87 @@
+"""The expert as a policy: one belief per slot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from oddoneout.actions import Action
+from oddoneout.demos.rollout import Decision, Moment
+from oddoneout.expert.options import ExpertOptions
+from oddoneout.expert.plan import Belief, Do, Intent, LookAt, Search, Wait, decide, update, way
+from oddoneout.rules.trial import Phase
+from oddoneout.snapshot import Snapshot
+
+_STREAM: Final = 3  # keeps this policy's generators apart from other policies'
+_MOVEMENTS: Final = (Action.FORWARD, Action.BACKWARD, Action.TURN_LEFT, Action.TURN_RIGHT)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One running episode."""
+
+    rng: np.random.Generator  # of the expert's decisions
+    noise: np.random.Generator  # of what disturbs them
+    random: bool  # the whole episode is played at random
+    belief: Belief | None = None
+
+
+class ExpertPolicy:
+    """Plays every level near-optimally, from what its camera has shown in the episode.
+
+    It looks at every object in turn, settles what to do, and goes. See ``plan`` for how, and
+    ``ExpertOptions`` for how to spoil it.
+    """
+
+    def __init__(self, options: ExpertOptions | None = None) -> None:
+        self.options = ExpertOptions() if options is None else options
+        self._slots: dict[int, _Slot] = {}
+
+    def begin(self, slot: int, seed: int) -> None:
+        noise = np.random.default_rng((_STREAM, 1, seed))
+        self._slots[slot] = _Slot(
+            rng=np.random.default_rng((_STREAM, 0, seed)),
+            noise=noise,
+            random=bool(noise.random() < self.options.random_mix),
+        )
+
+    def decide(self, moments: Sequence[Moment]) -> Sequence[Decision]:
+        return [self._decide(self._slots[moment.slot], moment) for moment in moments]
+
+    def _decide(self, slot: _Slot, moment: Moment) -> Decision:
+        options = self.options
+        if slot.random:
+            action = int(slot.noise.integers(len(Action)))
+            return Decision(action=action, label=action)
+        before = None if moment.previous_action is None else Action(moment.previous_action)
+        snapshot = moment.snapshot()
+        if options.blind:
+            snapshot = _in_the_dark(snapshot)
+        belief = update(slot.belief, snapshot, before, options.legible)
+        slot.belief, intent = decide(belief, options, slot.rng)
+        label = action = _action(slot.belief, intent, slot.rng)
+        if belief.phase is Phase.SEARCH and slot.noise.random() < options.action_noise:
+            action = _MOVEMENTS[slot.noise.integers(len(_MOVEMENTS))]
+        return Decision(action=int(action), label=int(label))
+
+
+def _action(belief: Belief, intent: Intent, rng: np.random.Generator) -> Action:
+    match intent:
+        case Wait():
+            return Action.NOOP
+        case Do(action):
+            return action
+        case LookAt() | Search():
+            # Where no way is known, or the way is at its end and yet not what was expected:
+            # push on, and let contact slide the agent along whatever is there.
+            actions = way(belief, intent)
+            return actions[0] if actions else Action.FORWARD
+    # Wandering. Who has seen something keeps off choices until it has seen enough.
+    allowed = _MOVEMENTS if belief.trial.seen else tuple(Action)
+    return allowed[rng.integers(len(allowed))]
+
+
+def _in_the_dark(snapshot: Snapshot) -> Snapshot:
+    objects = tuple(replace(view, visible=False) for view in snapshot.objects)
+    return replace(snapshot, objects=objects, gaze=None, focus=None)
