@@ -54,6 +54,7 @@ class Caption:
         reward: brought by the previous action.
         total: return so far.
         probabilities: float (9,) over actions, None if the policy has none.
+        note: one more remark on how things stand.
     """
 
     policy: str
@@ -69,6 +70,7 @@ class Caption:
     reward: float
     total: float
     probabilities: NDArray[np.floating] | None = None
+    note: str = ""
 
 
 @lru_cache(maxsize=32)
@@ -158,6 +160,8 @@ def _status(draw: ImageDraw.ImageDraw, caption: Caption, y: int, width: int) -> 
         pieces.append(("CORRECT" if right else "INCORRECT", _GOOD if right else _BAD))
     else:
         pieces.append(("searching", _FAINT))
+    if caption.note:
+        pieces.append((caption.note, _BUSY))
     x = float(_MARGIN)
     for text, color in pieces:
         draw.text((x, y), text, color, _font(18), anchor="lm")
@@ -192,12 +196,15 @@ def _keys(draw: ImageDraw.ImageDraw, caption: Caption, y: int, width: int) -> No
         x += key + gap
 
 
-def notice(lines: Sequence[str], height: int = 480, width: int = 640) -> NDArray[np.uint8]:
-    """A panel of plain text in place of the room, uint8 (height, width, 3)."""
+def notice(
+    rows: Sequence[tuple[str, str]], height: int = 480, width: int = 640
+) -> NDArray[np.uint8]:
+    """A panel of text in two columns in place of the room, uint8 (height, width, 3)."""
     page = Image.new("RGB", (width, height), _PANEL)
     draw = ImageDraw.Draw(page)
-    y = (height - 36 * len(lines)) / 2 + 18
-    for line in lines:
-        draw.text((48, y), line, _INK, _font(20), anchor="lm")
-        y += 36
+    y = (height - 38 * len(rows)) / 2 + 19
+    for left, right in rows:
+        draw.text((190, y), left, _BUSY, _font(20), anchor="rm")
+        draw.text((214, y), right, _INK, _font(20), anchor="lm")
+        y += 38
     return np.asarray(page)

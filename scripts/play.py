@@ -33,16 +33,15 @@ KEYS: Final = {
     "period": Action.NOOP,
 }
 HELP: Final = (
-    "arrows or w a s d    walk and turn",
-    "space    choose what is in focus",
-    "1  2  3    transform its color, shape, texture",
-    ".    wait",
-    "v    change this view",
-    "n    new episode",
-    "q or escape    quit",
-    "",
-    "An object is in focus when you are close",
-    "and look straight at it.",
+    ("arrows or w a s d", "walk and turn"),
+    ("space", "choose the object in focus"),
+    ("1  2  3", "transform its color, shape, texture"),
+    (".", "wait"),
+    ("v", "change this view"),
+    ("n", "new episode"),
+    ("q or escape", "quit"),
+    ("", ""),
+    ("in focus", "is what you look straight at, near by"),
 )
 VIEWS: Final = ("help", "overhead", "shoulder")
 
@@ -98,8 +97,9 @@ class Game:
     def picture(self) -> NDArray[np.uint8]:
         unwrapped = self._env.unwrapped
         now = unwrapped.snapshot()  # pyright: ignore[reportAttributeAccessIssue]
+        note = "in focus" if now.focus is not None and self._info["phase"] == "search" else ""
         caption = Caption(
-            policy="episode over: n for another, q to quit" if self._over else VIEWS[self._view],
+            policy=VIEWS[self._view],
             instruction=self._info["instruction"],
             explanation=self._info["explanation"],
             says=None,
@@ -111,6 +111,7 @@ class Game:
             correct=None if self._won is None else self._won > 0,
             reward=self._won or 0.0,
             total=self._total,
+            note="episode over: n for another, q to quit" if self._over else note,
         )
         if VIEWS[self._view] == "help":
             room = notice(HELP)
@@ -135,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.play",
         description=__doc__,
-        epilog="Keys: " + "; ".join(" ".join(line.split()) for line in HELP[:7]) + ".",
+        epilog="Keys: " + "; ".join(f"{key}: {use}" for key, use in HELP if key),
     )
     common.add_env_arguments(parser)
     parser.add_argument("--seed", type=common.seed_number, default=0)
