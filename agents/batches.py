@@ -7,7 +7,7 @@ step, on any number of processes, with the batches it would have seen anyway.
 import itertools
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol, TypeVar
 
@@ -301,7 +301,7 @@ def pinned(batch: Batch) -> Batch:
     return Batch(Inputs(*inputs), Targets(*targets))
 
 
-def prefetch(items: Iterator[T], depth: int = 2) -> Iterator[T]:
+def prefetch(items: Iterator[T], depth: int = 2) -> Generator[T, None, None]:
     """The same items, made up to ``depth`` ahead by a thread. Close it to end the thread."""
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
     stop = threading.Event()

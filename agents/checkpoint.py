@@ -67,6 +67,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Meta) -> None:
             temporary,
             metadata={_HEADER: description},
         )
+        temporary.chmod(0o644)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

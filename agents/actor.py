@@ -1,0 +1,141 @@
+"""A trained agent as a policy: it acts, and may say what it thinks it is being told."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.checkpoint import load_agent
+from agents.memory import Cache
+from agents.model import Agent
+from oddoneout.demos.rollout import Decision, Moment
+from oddoneout.rules import language
+
+#: Keeps the draws of acting apart from the environment's, which start from the same seed.
+_ACTING = 0xAC7
+
+
+class AgentPolicy:
+    """Plays several episodes side by side, remembering each in a row of one cache.
+
+    It acts on image, instruction, previous action and previous reward. (The one exception is an
+    agent with `trial_memory`, a baseline that has to be told when a trial ends.)
+
+    Args:
+        agent: used as it is, on its device; put it into evaluation mode first.
+        temperature: of the actions drawn; 0 takes the likeliest.
+        speak: whether decisions carry the sentence that the agent predicts.
+    """
+
+    def __init__(self, agent: Agent, temperature: float = 0.5, speak: bool = True) -> None:
+        if temperature < 0.0:
+            raise ValueError(f"temperature must be at least 0, got {temperature}")
+        self.agent, self.temperature, self.speak = agent, temperature, speak
+        self.device = agent.policy.weight.device
+        self._cache: Cache = agent.begin(0, self.device)
+        self._fresh: set[int] = set()
+        self._trials: dict[int, int] = {}
+        self._generators: dict[int, np.random.Generator] = {}
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the images that it expects."""
+        return self.agent.config.image_size
+
+    def begin(self, slot: int, seed: int) -> None:
+        """Forget the slot's past; ``seed`` feeds what is drawn there."""
+        self._generators[slot] = np.random.default_rng((_ACTING, seed))
+        self._fresh.add(slot)
+        self._trials[slot] = 0
+
+    @torch.inference_mode()
+    def decide(self, moments: Sequence[Moment]) -> list[Decision]:
+        """One decision per moment; slots that are not named here are taken to be over."""
+        config = self.agent.config
+        rows = [moment.slot for moment in moments]
+        self._make_room(max(rows) + 1)
+        self._forget(moments)
+        count = len(self._cache.lengths)
+        images = np.zeros((count, *config.image_size, 3), np.uint8)
+        instructions = np.zeros((count, config.instruction_words), np.int64)
+        actions = np.full(count, config.no_action, np.int64)
+        rewards = np.zeros(count, np.float32)
+        for moment in moments:
+            if moment.image.shape != images.shape[1:]:
+                raise ValueError(
+                    f"the agent expects images of {images.shape[1:]}, got {moment.image.shape}: "
+                    f"make the environment with image_size={config.image_size}"
+                )
+            images[moment.slot] = moment.image
+            instructions[moment.slot] = moment.instruction
+            rewards[moment.slot] = moment.previous_reward
+            if moment.previous_action is not None:
+                actions[moment.slot] = moment.previous_action
+        logits, states, self._cache = self.agent.step(
+            torch.from_numpy(images).to(self.device),
+            torch.from_numpy(instructions).to(self.device),
+            torch.from_numpy(actions).to(self.device),
+            torch.from_numpy(rewards).to(self.device),
+            self._cache,
+        )
+        said = self.agent.speak(states[rows]).cpu().numpy() if self.speak else None
+        likely = logits[rows].double().softmax(-1).cpu().numpy()
+        decisions = []
+        for i, moment in enumerate(moments):
+            action = self._draw(likely[i], self._generators[moment.slot])
+            decisions.append(
+                Decision(
+                    action=action,
+                    label=action,
+                    says=None if said is None else language.decode(said[i]),
+                    probabilities=likely[i].astype(np.float32),
+                )
+            )
+        return decisions
+
+    def _draw(self, likely: NDArray[np.float64], rng: np.random.Generator) -> int:
+        if self.temperature == 0.0:
+            return int(likely.argmax())
+        sharp = (likely / likely.max()) ** (1.0 / self.temperature)
+        return int(np.searchsorted(sharp.cumsum(), rng.random() * sharp.sum(), side="right"))
+
+    def _make_room(self, rows: int) -> None:
+        """Let the cache have that many rows at least."""
+        old = self._cache
+        if (more := rows - len(old.lengths)) <= 0:
+            return
+        new = self.agent.begin(more, self.device)
+        self._cache = Cache(
+            torch.cat((old.keys, new.keys), dim=1),
+            torch.cat((old.values, new.values), dim=1),
+            torch.cat((old.lengths, new.lengths)),
+            old.longest,
+        )
+
+    def _forget(self, moments: Sequence[Moment]) -> None:
+        """Empty the rows of new episodes, of episodes that are over, and of forgotten trials."""
+        reset = torch.ones(len(self._cache.lengths), dtype=torch.bool)
+        for moment in moments:
+            reset[moment.slot] = moment.slot in self._fresh
+            if self.agent.config.trial_memory:
+                trial = moment.snapshot().trial
+                reset[moment.slot] |= trial != self._trials[moment.slot]
+                self._trials[moment.slot] = trial
+        self._fresh.clear()
+        if reset.any():
+            self._cache = self._cache.reset(reset)
+
+
+def load_policy(
+    path: Path | str, temperature: float = 0.5, speak: bool = True, device: str = "cpu"
+) -> AgentPolicy:
+    """The policy of a checkpoint file or a run directory.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+        CheckpointError: if it cannot be used.
+    """
+    agent, _ = load_agent(path)
+    return AgentPolicy(agent.to(device), temperature, speak)

@@ -1,0 +1,127 @@
+"""Train an agent on demonstrations. The same command again goes on where the run stopped.
+
+python -m scripts.train --data DEMOS --out RUN --preset cpu --frames 1000000
+torchrun --nproc-per-node 2 -m scripts.train --data DEMOS --out RUN --preset gpu
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+
+from agents.batches import Several
+from agents.config import PRESETS, AgentConfig, TrainingConfig
+from agents.exams import Exam, sit
+from agents.training import Interrupted, RunOptions, Trainer
+from oddoneout.demos.storage import Dataset
+from scripts import common
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Train an agent on demonstrations; the same command again goes on where the run stopped."""
+
+    data: tuple[Path, ...]
+    """Sets of demonstrations, all used together."""
+    out: Path
+    """The run's directory."""
+    preset: Literal["tiny", "cpu", "gpu"] = "cpu"
+    """Size of the agent."""
+    agent: str = "{}"
+    """Changes to the preset, as JSON: '{"layers": 3}'."""
+    validation: tuple[Path, ...] = ()
+    """Held-out sets of demonstrations, measured at every evaluation."""
+    max_minutes: float | None = None
+    """Budget in minutes; the run ends when this or --frames is spent."""
+    evaluate: tuple[str, ...] = ()
+    """Environments to act in, each [NAME=]ID[:JSON]."""
+    evaluate_frames: int = 0
+    """Frames between evaluations; 0 evaluates at the end only."""
+    evaluate_episodes: int = 100
+    """Episodes of each environment per evaluation."""
+    temperature: float = 0.5
+    """Of acting during evaluations."""
+    passes: int = 1
+    """Batches into which each process cuts its share of a step, to save memory."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's own choice."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    compile: bool = False
+    """Compile the encoder."""
+    log_seconds: float = 10.0
+    """Between lines of progress."""
+    save_seconds: float = 60.0
+    """Between checkpoints."""
+    training: tyro.conf.OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
+
+
+def summary(data: Dataset) -> dict[str, Any]:
+    """What a checkpoint remembers of a set of demonstrations."""
+    manifest = data.manifest
+    names = ("env_id", "env_args", "policy", "policy_args", "seed", "episodes", "versions")
+    values = {name: getattr(manifest, name) for name in names}
+    return json.loads(json.dumps({**values, "fingerprint": manifest.fingerprint}))
+
+
+def agent_config(preset: str, changes: str, sets: Sequence[Dataset]) -> AgentConfig:
+    """The preset with changes, for the images that the sets hold.
+
+    Raises:
+        UserError: if the changes cannot be made, or the sets disagree.
+    """
+    sizes = {tuple(part.manifest.image_size) for part in sets}
+    if len(sizes) > 1:
+        raise common.UserError(f"the sets of demonstrations differ in image size: {sizes}")
+    try:
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(changes).items()}
+        return dataclasses.replace(PRESETS[preset], **{"image_size": sizes.pop(), **values})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise common.UserError(f"--agent {changes}: {error}") from error
+
+
+def train(args: Arguments) -> None:
+    """Carry out one run."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    sets = [Dataset(path, verify=False) for path in args.data]
+    held_out = [Dataset(path, verify=False) for path in args.validation]
+    exams = [Exam.parse(text) for text in args.evaluate]
+    trainer = Trainer(
+        args.out,
+        Several(sets),
+        agent_config(args.preset, args.agent, [*sets, *held_out]),
+        args.training,
+        RunOptions(
+            **{option.name: getattr(args, option.name) for option in dataclasses.fields(RunOptions)}
+        ),
+        summaries=[summary(part) for part in sets],
+        validation=Several(held_out) if held_out else None,
+        evaluation=partial(
+            sit, exams=exams, episodes=args.evaluate_episodes, temperature=args.temperature
+        )
+        if exams
+        else None,
+        say=partial(print, flush=True),
+    )
+    trainer.train()
+
+
+def main() -> None:
+    args = tyro.cli(Arguments, description=__doc__)
+    try:
+        train(args)
+    except ValueError as error:
+        raise common.UserError(str(error)) from error
+    except Interrupted as error:
+        raise SystemExit(f"{error}; the same command goes on") from None
+
+
+if __name__ == "__main__":
+    common.run(main)
