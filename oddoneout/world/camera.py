@@ -17,7 +17,7 @@ from oddoneout.world.geometry import FIELD_OF_VIEW, ROOM_HALF
 from oddoneout.world.scene import Pool, Scene
 
 VIEWS: Final = ("overhead", "shoulder")
-_SEEN: Final = (1, 0, 0, 0, 0, 0)  # geom groups that the agent's own eye sees
+_SEEN: Final = (1, 0, 1, 0, 0, 0)  # geom groups that the agent's own eye sees
 _SHOWN: Final = (1, 1, 0, 0, 0, 0)  # and those that a presentation shows
 _MAX_GEOMS: Final = 64
 _PLAIN_FLAGS: Final = (  # what the room does not have, or does without
@@ -249,8 +249,8 @@ def _eye(model: mujoco.MjModel, aspect: float) -> mujoco.MjvCamera:
 def _overhead() -> mujoco.MjvCamera:
     camera = mujoco.MjvCamera()
     camera.type = mujoco.mjtCamera.mjCAMERA_FREE
-    camera.lookat[:] = (0.0, -0.1, 0.0)
-    camera.azimuth, camera.elevation, camera.distance = 90.0, -65.0, 2.9 * ROOM_HALF
+    camera.lookat[:] = (0.0, -0.15, 0.0)
+    camera.azimuth, camera.elevation, camera.distance = 90.0, -62.0, 2.75 * ROOM_HALF
     return camera
 
 
@@ -258,6 +258,6 @@ def _shoulder(data: mujoco.MjData) -> mujoco.MjvCamera:
     x, y, heading = data.qpos
     camera = mujoco.MjvCamera()
     camera.type = mujoco.mjtCamera.mjCAMERA_FREE
-    camera.lookat[:] = (x + 0.6 * math.cos(heading), y + 0.6 * math.sin(heading), 0.8)
-    camera.azimuth, camera.elevation, camera.distance = math.degrees(heading), -30.0, 2.0
+    camera.lookat[:] = (x + 0.7 * math.cos(heading), y + 0.7 * math.sin(heading), 0.4)
+    camera.azimuth, camera.elevation, camera.distance = math.degrees(heading), -32.0, 2.3
     return camera

@@ -24,9 +24,13 @@ from oddoneout.world.geometry import (
 )
 from oddoneout.world.looks import RGBA, SCALE, assets_dir, mesh_file, texture_file
 
-#: Shades of the walls and the floor, 0 black to 1 white.
-WALLS: Final = {"east": 0.80, "north": 0.62, "west": 0.46, "south": 0.30}
-FLOOR: Final = (0.36, 0.34, 0.31, 1.0)
+# The light falls from the north-east, so that shades and shadows spread the walls apart.
+_SHADES: Final = {"east": 0.64, "north": 0.45, "west": 1.0, "south": 0.90}
+_SHOWN_WALL: Final = 0.5  # height of the walls in presentations, to look in over them
+_THICKNESS: Final = 0.05  # half thickness of walls and floor
+_AGENT_HEIGHT: Final = 0.7  # of the body in presentations, kept from hiding what it looks at
+_AGENT_COLOR: Final = (0.93, 0.93, 0.96, 1.0)
+_VISOR_COLOR: Final = (0.10, 0.12, 0.16, 1.0)
 
 # Everything a mesh geom's fields depend on besides the color and the texture.
 _MESH_FIELDS: Final = (
@@ -130,28 +134,25 @@ class Scene:
 def _room() -> mujoco.MjSpec:
     """The room and the agent, with the sizes of ``geometry`` filled in."""
     spec = mujoco.MjSpec.from_file(str(assets_dir() / "room.xml"))
-    collider = spec.find_default("collider")
+    collider, inside, shown = map(spec.find_default, ("collider", "inside", "shown"))
     world = spec.worldbody
-    world.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=[ROOM_HALF, ROOM_HALF, 0.05],
-        pos=[0, 0, -0.05],
-        rgba=FLOOR,
-        material="matte",
-    )
-    for quarter, (name, shade) in enumerate(WALLS.items()):
+    floor = spec.geom("floor")
+    floor.size = [ROOM_HALF, ROOM_HALF, _THICKNESS]
+    floor.pos = [0, 0, -_THICKNESS]
+    for quarter, (name, shade) in enumerate(_SHADES.items()):
         angle = quarter * math.pi / 2
         out = np.array([math.cos(angle), math.sin(angle), 0.0]).round()
-        half = np.where(out != 0, 0.05, ROOM_HALF)
-        half[2] = WALL_HEIGHT / 2
-        world.add_geom(
-            name=name,
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=half,
-            pos=out * (ROOM_HALF + 0.05) + [0, 0, WALL_HEIGHT / 2],
-            rgba=[shade, shade, shade, 1],
-            material="matte",
-        )
+        for kind, height in ((inside, WALL_HEIGHT), (shown, _SHOWN_WALL)):
+            half = np.where(out != 0, _THICKNESS, ROOM_HALF + 2 * _THICKNESS)
+            half[2] = height / 2
+            world.add_geom(
+                kind,
+                type=mujoco.mjtGeom.mjGEOM_BOX,
+                size=half,
+                pos=out * (ROOM_HALF + _THICKNESS) + [0, 0, height / 2],
+                rgba=[shade, shade, shade, 1],
+                material="matte",
+            )
         # A plane has no far side, so that nothing can ever get out.
         plane = world.add_geom(
             collider,
@@ -169,6 +170,20 @@ def _room() -> mujoco.MjSpec:
         pos=[0, 0, OBJECT_HEIGHT / 2],
         contype=1,
         conaffinity=0,
+    )
+    agent.add_geom(
+        shown,
+        type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+        fromto=[0, 0, AGENT_RADIUS, 0, 0, _AGENT_HEIGHT - AGENT_RADIUS],
+        size=[AGENT_RADIUS, 0, 0],
+        rgba=_AGENT_COLOR,
+    )
+    agent.add_geom(
+        shown,
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[0.05, 0.12, 0.045],
+        pos=[AGENT_RADIUS - 0.02, 0, _AGENT_HEIGHT - AGENT_RADIUS],
+        rgba=_VISOR_COLOR,
     )
     eye = spec.camera("eye")
     eye.pos = [0, 0, EYE_HEIGHT]
