@@ -1,0 +1,128 @@
+"""Collect demonstrations, say what a set of them holds, or export it.
+
+python -m scripts.collect --env OddOneOut/Confounded-v0 --episodes 1000 --seed 0 --workers 2 \\
+    --out data/confounded
+python -m scripts.collect --describe data/confounded
+python -m scripts.collect --out data/confounded --export minari --out-id oddoneout/confounded-v0
+
+Interrupted, run the same command again: it resumes, and ends with the same bytes.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from oddoneout.demos.collection import (
+    SHARD_EPISODES,
+    CollectionError,
+    Progress,
+    Recipe,
+    collect,
+)
+from oddoneout.demos.manifest import StorageError
+from oddoneout.demos.storage import Dataset
+from oddoneout.demos.summary import summary
+from scripts import common
+
+
+class Reporter:
+    """The progress: a line that is rewritten on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._every = 0.2 if self._live else 10.0
+        self._shown = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        now, finished = time.monotonic(), progress.episodes == progress.total
+        if now - self._shown < self._every and not finished:
+            return
+        self._shown = now
+        start, end = ("\r", "  ") if self._live and not finished else ("", "\n")
+        start = "\r" if self._live else start
+        print(f"{start}{progress}", end=end, file=sys.stderr, flush=True)
+
+
+def collect_into(args: argparse.Namespace) -> None:
+    if args.episodes is None or args.seed is None or args.out is None:
+        raise common.UserError("collecting needs --env, --episodes, --seed and --out")
+    common.expert_policy(args.expert_args)  # refuses unknown options by name
+    recipe = Recipe(
+        env_id=args.env,
+        env_args=common.env_arguments(args),
+        episodes=args.episodes,
+        seed=args.seed,
+        policy_args=args.expert_args,
+        shard_episodes=args.shard_episodes,
+    )
+    collect(args.out, recipe, args.workers, Reporter())
+    print(f"collected {args.episodes} episodes into {args.out}")
+
+
+def describe(path: Path) -> None:
+    rows = summary(Dataset(path))
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name.ljust(width)}  {value}" for name, value in rows))
+
+
+def export(args: argparse.Namespace) -> None:
+    if args.out is None or args.out_id is None:
+        raise common.UserError("exporting needs --out DIR (the set) and --out-id ID (Minari's)")
+    from oddoneout.demos.export import export_minari
+
+    try:
+        exported = export_minari(Dataset(args.out), args.out_id)
+    except ModuleNotFoundError as error:
+        raise common.UserError(
+            f'the export needs {error.name}, which is missing: pip install -e ".[minari]"'
+        ) from error
+    print(f"exported {exported.total_episodes} episodes as Minari's {args.out_id}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.collect",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--env", metavar="ID", help="collect in this environment")
+    task.add_argument("--describe", type=Path, metavar="DIR", help="print what a set holds")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the set")
+    parser.add_argument("--episodes", type=common.positive)
+    parser.add_argument("--seed", type=common.seed_number)
+    parser.add_argument("--workers", type=common.positive, default=1, help="processes")
+    for name, help_text in (
+        ("--env-args", 'keyword arguments of the environment, e.g. \'{"dimension": "shape"}\''),
+        ("--expert-args", "options of the expert, e.g. '{\"action_noise\": 0.1}'"),
+    ):
+        parser.add_argument(
+            name, type=common.json_object, default={}, metavar="JSON", help=help_text
+        )
+    parser.add_argument(
+        "--shard-episodes", type=common.positive, default=SHARD_EPISODES, help="episodes per shard"
+    )
+    parser.add_argument("--export", choices=["minari"], help="export the set in --out")
+    parser.add_argument("--out-id", metavar="ID", help="Minari's name for it, e.g. rooms/basic-v0")
+    args = parser.parse_args()
+    if args.env is None and args.describe is None and args.export is None:
+        parser.error("one of --env, --describe and --export is needed")
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    try:
+        if args.env is not None:
+            collect_into(args)
+        if args.describe is not None:
+            describe(args.describe)
+        if args.export is not None:
+            export(args)
+    except (StorageError, CollectionError, ValueError, OSError) as error:
+        raise common.UserError(str(error)) from error
+
+
+if __name__ == "__main__":
+    common.run(main)
