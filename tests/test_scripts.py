@@ -1,0 +1,140 @@
+"""The scripts as a user meets them: flags, files, and errors without tracebacks."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from scripts import common
+from scripts.play import KEYS, Game, play
+
+ROOT = Path(__file__).resolve().parents[1]
+BASIC = "OddOneOut/Basic-v0"
+
+
+def run(script: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    command = [sys.executable, "-m", f"scripts.{script}", *flags]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_evaluate_prints_a_table_and_writes_json(tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    done = run(
+        "evaluate", "--policy", "expert", "--env", BASIC, "--env-args", '{"dimension": "shape"}',
+        "--episodes", "3", "--seed", "1", "--json", str(out),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "success" in done.stdout
+    assert "chance" in done.stdout
+    found = json.loads(out.read_text())
+    assert (found["episodes"], found["success"], found["odd_in"]["shape"]) == (3, 1.0, 1.0)
+    assert found["env_args"] == {"dimension": "shape"}
+
+
+def test_record_writes_a_contact_sheet(tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    done = run("record", "--policy", "random_object", "--env", BASIC, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert out.stat().st_size > 10_000
+
+
+def test_playing_without_a_display_says_so() -> None:
+    done = run("play", "--env", BASIC)
+    assert done.returncode != 0
+    assert "window" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+EVALUATE = ("evaluate", "--policy", "random", "--env", BASIC)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("evaluate", "--policy", "random", "--env", "Nowhere-v0"), "OddOneOut/Basic-v0"),
+        (("evaluate", "--policy", "no/such.safetensors", "--env", BASIC), "no/such.safetensors"),
+        (("evaluate", "--policy", "random", "--env", BASIC, "--temperature", "1"), "temperature"),
+        ((*EVALUATE, "--expert-args", '{"action_noise": 0.1}'), "expert"),
+        ((*EVALUATE, "--env-args", "{dimension"), "not JSON"),
+        ((*EVALUATE, "--env-args", "[1]"), "JSON object"),
+        ((*EVALUATE, "--env-args", '{"dimension": "smell"}'), "smell"),
+        ((*EVALUATE, "--env-args", '{"smell": 1}'), "smell"),
+        ((*EVALUATE, "--episodes", "0"), "at least 1"),
+        ((*EVALUATE, "--seed", "-1"), "seed"),
+        ((*EVALUATE, "--json", "no/such/folder/out.json"), "no/such/folder"),
+        (
+            ("evaluate", "--policy", "expert", "--env", BASIC, "--expert-args", '{"luck": 1}'),
+            "luck",
+        ),
+        (("record", "--policy", "random", "--env", BASIC, "--out", "film.avi"), "avi"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_mistakes_are_one_clear_line(
+    flags: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    script = __import__(f"scripts.{flags[0]}", fromlist=["main"])
+    monkeypatch.setattr(sys, "argv", [flags[0], *flags[1:]])
+    with pytest.raises(SystemExit) as stopped:
+        common.run(script.main)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+class FakeScreen:
+    """Presses one key after the other, then closes."""
+
+    def __init__(self, *keys: str) -> None:
+        self.waiting, self.frames, self.closed = list(keys), [], False
+
+    def show(self, frame: np.ndarray) -> None:
+        self.frames.append(frame)
+
+    def keys(self) -> list[str]:
+        if not self.waiting:
+            self.closed = True
+            return []
+        return [self.waiting.pop(0)]
+
+
+def test_a_person_can_play_with_every_key() -> None:
+    env = gymnasium.make("OddOneOut/Intervention-v0")
+    screen = FakeScreen(*KEYS, "v", "v", "n", "x", "q", "up")
+    play(Game(env, seed=0), screen, pause=0.0)
+    env.close()
+    assert screen.waiting == ["up"]  # q ends it
+    assert len({frame.shape for frame in screen.frames}) == 1
+    assert (screen.frames[0] != screen.frames[1]).any()
+
+
+def test_after_the_episode_only_a_new_one_can_begin() -> None:
+    env = gymnasium.make(BASIC)
+    game = Game(env, seed=0)
+    for _ in range(105):
+        game.press("period")
+    over = game.picture()
+    game.press("up")
+    np.testing.assert_array_equal(game.picture(), over)
+    game.press("n")
+    assert (game.picture() != over).any()
+    env.close()
+
+
+def test_tables_are_markdown() -> None:
+    lines = common.table(("a", "b"), [("x", "1.0"), ("longer", "2")]).splitlines()
+    assert lines == ["| a      |   b |", "| ------ | --: |", "| x      | 1.0 |", "| longer |   2 |"]
+
+
+def test_argument_types_refuse_with_what_is_needed() -> None:
+    assert common.json_object('{"a": [1]}') == {"a": [1]}
+    assert common.positive("3") == 3
+    for check, text in ((common.positive, "x"), (common.seed_number, "1000000")):
+        with pytest.raises(argparse.ArgumentTypeError, match=text):
+            check(text)
