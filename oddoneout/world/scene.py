@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -55,54 +56,58 @@ class Pool:
     """
 
     model: mujoco.MjModel
-    meshes: dict[tuple[Shape, Size], tuple[NDArray | int | float, ...]]
+    meshes: dict[tuple[Shape, Size], tuple[NDArray, ...]]
     materials: dict[Texture, int]
 
 
 @functools.cache
 def pool() -> Pool:
     """The process's one compiled pool."""
+    spec = build()
+    # A mesh geom's fields are read off a second model, in which every mesh is worn once.
+    fitting = spec.copy()
+    rack = fitting.worldbody.add_body()
+    names = {look: _mesh_name(*look) for look in itertools.product(Shape, Size)}
+    for name in names.values():
+        rack.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name)
+    fitted = fitting.compile()
+    meshes = {}
+    for look, name in names.items():
+        geom = fitted.geom(name).id
+        meshes[look] = tuple(np.copy(getattr(fitted, field)[geom]) for field in _MESH_FIELDS)
+    model = spec.compile()
+    return Pool(model, meshes, {texture: model.material(texture.value).id for texture in Texture})
+
+
+def build() -> mujoco.MjSpec:
+    """The room, the agent, every mesh and texture, and the objects, all alike."""
     spec = _room()
-    for shape in Shape:
-        for size in Size:
-            mesh = spec.add_mesh(name=_mesh_name(shape, size), file=str(mesh_file(shape)))
-            mesh.scale[:] = SCALE[size]
-            mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
+    for shape, size in itertools.product(Shape, Size):
+        mesh = spec.add_mesh(name=_mesh_name(shape, size), file=str(mesh_file(shape)))
+        mesh.scale[:] = SCALE[size]
+        mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # thin shapes are welcome
     for texture in Texture:
         material = spec.add_material(name=texture.value, specular=0.0, shininess=0.0)
         if file := texture_file(texture):
-            spec.add_texture(
-                name=texture.value, type=mujoco.mjtTexture.mjTEXTURE_2D, file=str(file)
-            )
+            kind = mujoco.mjtTexture.mjTEXTURE_2D
+            spec.add_texture(name=texture.value, type=kind, file=str(file))
             material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = texture.value
-    first = _mesh_name(Shape.CUBE, Size.LARGE)
+    collider = spec.find_default("collider")
     for index in range(OBJECT_COUNT):
         body = spec.worldbody.add_body(name=f"object{index}", mocap=True)
-        # Drawn in slot order whatever the looks, before or after which nothing depends on.
-        body.add_geom(name=f"look{index}", type=mujoco.mjtGeom.mjGEOM_MESH, meshname=first)
         body.add_geom(
-            spec.find_default("collider"),
+            name=f"look{index}",
+            type=mujoco.mjtGeom.mjGEOM_MESH,
+            meshname=_mesh_name(Shape.CUBE, Size.LARGE),
+            material=Texture.SOLID.value,
+        )
+        body.add_geom(
+            collider,
             type=mujoco.mjtGeom.mjGEOM_CYLINDER,
             size=[OBJECT_RADIUS, OBJECT_HEIGHT / 2, 0],
             pos=[0, 0, OBJECT_HEIGHT / 2],
         )
-
-    # A mesh geom's fields are read off a second model that wears every mesh once.
-    fitting = spec.copy()
-    body = fitting.worldbody.add_body()
-    for shape in Shape:
-        for size in Size:
-            name = _mesh_name(shape, size)
-            body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name)
-    fitted = fitting.compile()
-    meshes = {}
-    for shape in Shape:
-        for size in Size:
-            geom = fitted.geom(_mesh_name(shape, size)).id
-            values = [getattr(fitted, field)[geom].copy() for field in _MESH_FIELDS]
-            meshes[shape, size] = tuple(values)
-    model = spec.compile()
-    return Pool(model, meshes, {texture: model.material(texture.value).id for texture in Texture})
+    return spec
 
 
 class Scene:
@@ -139,7 +144,7 @@ def _room() -> mujoco.MjSpec:
     floor = spec.geom("floor")
     floor.size = [ROOM_HALF, ROOM_HALF, _THICKNESS]
     floor.pos = [0, 0, -_THICKNESS]
-    for quarter, (name, shade) in enumerate(_SHADES.items()):
+    for quarter, shade in enumerate(_SHADES.values()):
         angle = quarter * math.pi / 2
         out = np.array([math.cos(angle), math.sin(angle), 0.0]).round()
         for kind, height in ((inside, WALL_HEIGHT), (shown, _SHOWN_WALL)):
