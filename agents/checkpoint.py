@@ -75,6 +75,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Meta) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def describe(run: Path, meta: Meta) -> None:
+    """Write ``config.json``, for people to read; nothing reads it back."""
+    run.mkdir(parents=True, exist_ok=True)
+    shown = {k: v for k, v in asdict(meta).items() if k != "state"}
+    (run / "config.json").write_text(json.dumps(shown, indent=2) + "\n")
+
+
 def read(path: Path) -> tuple[dict[str, Tensor], Meta]:
     """The tensors and the description of one checkpoint; nothing in it is executed.
 

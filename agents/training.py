@@ -6,7 +6,6 @@ that was interrupted goes on as if it had not been: bit for bit on a CPU.
 
 import contextlib
 import itertools
-import os
 import signal
 import threading
 import time
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from agents import checkpoint, progress
 from agents.batch import Batch
@@ -27,9 +25,8 @@ from agents.config import AgentConfig, TrainingConfig
 from agents.counts import counts, named, part
 from agents.losses import losses
 from agents.model import Agent
-
-#: Weights that decay: matrices and filters, but no table of words or actions.
-_UNDECAYED = (nn.Embedding, nn.LayerNorm, nn.GroupNorm)
+from agents.optimization import learning_rate, optimizer
+from agents.ranks import Ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,85 +84,6 @@ class Interrupted(Exception):
 
 #: Plays the agent: a name to each score, and the one number that the best agent is picked by.
 Evaluation = Callable[[Agent], tuple[Mapping[str, float], float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """This process among those that train together."""
-
-    rank: int
-    ranks: int
-    device: torch.device
-
-    @classmethod
-    def join(cls, device: str) -> "Ranks":
-        """Meet the other processes that torchrun started, if any."""
-        ranks = int(os.environ.get("WORLD_SIZE", "1"))
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cuda":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-            device = f"cuda:{torch.cuda.current_device()}"
-        if ranks > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        return cls(dist.get_rank() if ranks > 1 else 0, ranks, torch.device(device))
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
-
-    def total(self, values: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
-        if self.ranks > 1:
-            dist.all_reduce(values)
-        return values
-
-    def agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
-        """The first process's seconds, and whether any process was asked to stop."""
-        if self.ranks == 1:
-            return seconds, stop
-        mine = torch.tensor([seconds if self.first else 0.0, float(stop)], device=self.device)
-        first, stops = self.total(mine).tolist()
-        return first, stops > 0
-
-    def wait(self) -> None:
-        if self.ranks > 1:
-            dist.barrier()
-
-
-def learning_rate(config: TrainingConfig, step: int, done: float) -> float:
-    """The rate of a step, given the share of the budget that was done before it.
-
-    "cosine" falls from the peak to nothing all along; "wsd" stays and falls in the last fifth.
-    """
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    if config.schedule == "cosine":
-        fall = 0.5 * (1.0 + np.cos(np.pi * done))
-    else:
-        fall = min(1.0, (1.0 - done) / 0.2)
-    return config.lr * warm * max(0.0, float(fall))
-
-
-def optimizer(agent: Agent, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW that lets matrices and filters decay, but no biases, norms or embeddings."""
-    spared = {
-        id(p)
-        for module in agent.modules()
-        if isinstance(module, _UNDECAYED)
-        for p in module.parameters(recurse=False)
-    }
-    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
-    for parameter in agent.parameters():
-        groups[parameter.ndim < 2 or id(parameter) in spared].append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": groups[0], "weight_decay": config.weight_decay},
-            {"params": groups[1], "weight_decay": 0.0},
-        ],
-        lr=config.lr,
-        betas=config.betas,
-        fused=True,
-    )
 
 
 class Trainer:
@@ -251,7 +169,10 @@ class Trainer:
         if self.state.finished:
             self.say(f"{self.run} is finished: {self.state.frames:,} frames")
             return self.agent
-        record = progress.Record(self.run, self.state.step) if self.ranks.first else None
+        record = None
+        if self.ranks.first:
+            checkpoint.describe(self.run, self.meta)
+            record = progress.Record(self.run, self.state.step)
         portions = prefetch(self.batches.stream(self.state.position))
         try:
             with _signals(self), contextlib.closing(portions):

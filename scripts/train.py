@@ -110,7 +110,10 @@ def train(args: Arguments) -> None:
         else None,
         say=partial(print, flush=True),
     )
-    trainer.train()
+    try:
+        trainer.train()
+    finally:
+        trainer.ranks.leave()
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ SENTENCES = ("", "", "this is red", "this is a striped cube", "correct it is uni
 
 
 class MadeUp:
-    """Episodes that are a function of their number; the instruction's last word tells the label.
+    """Episodes that are a function of their number; how red an image is tells its label.
 
     Args:
         episodes: how many.

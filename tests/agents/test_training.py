@@ -1,0 +1,237 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents import checkpoint
+from agents.checkpoint import CheckpointError
+from agents.config import TrainingConfig
+from agents.counts import counts, named, part
+from agents.losses import losses
+from agents.model import Agent
+from agents.optimization import learning_rate, optimizer
+from agents.training import Interrupted, RunOptions, Trainer, measure
+from tests.agents.examples import random_batch, tiny
+from tests.agents.made_up import MadeUp
+
+AGENT = tiny(image_size=(16, 16), dropout=0.1)
+TRAINING = TrainingConfig(
+    frames=600, batch_episodes=6, batch_frames=60, warmup_steps=4, schedule="cosine", shift=1
+)
+#: Saves after every step, as a run that is killed may have done last.
+SAVING = RunOptions(save_seconds=0.0, log_seconds=0.0, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def trainer(run: Path, training: TrainingConfig = TRAINING, agent=AGENT, **kwargs) -> Trainer:
+    kwargs.setdefault("options", SAVING)
+    kwargs.setdefault("say", lambda line: None)
+    return Trainer(run, MadeUp(20), agent, training, **kwargs)
+
+
+def finished(run: Path) -> dict[str, torch.Tensor]:
+    """All numbers of a finished run: weights, and the optimizer's."""
+    return checkpoint.read(run / checkpoint.LAST)[0]
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_at(*steps: int):
+    def on_step(trainer: Trainer) -> None:
+        if trainer.state.step in steps:
+            raise Killed
+
+    return on_step
+
+
+def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
+    trainer(tmp_path / "whole").train()
+    for step in (1, 2, 7):
+        with pytest.raises(Killed):
+            trainer(tmp_path / "killed", on_step=kill_at(step)).train()
+    trainer(tmp_path / "killed").train()
+    assert_same(finished(tmp_path / "whole"), finished(tmp_path / "killed"))
+    kept = (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in kept]
+    assert steps == sorted(set(steps)), "steps that were done twice are recorded once"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_asked_to_stop_saves_and_goes_on_later(tmp_path, number):
+    def ask(trainer: Trainer) -> None:
+        if trainer.state.step == 3:
+            os.kill(os.getpid(), number)
+
+    rarely = replace(SAVING, save_seconds=1e9)
+    trainer(tmp_path / "whole", options=rarely).train()
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted):
+        trainer(tmp_path / "asked", options=rarely, on_step=ask).train()
+    assert signal.getsignal(number) is before
+    assert checkpoint.read(tmp_path / "asked" / checkpoint.LAST)[1].state["step"] >= 3
+    trainer(tmp_path / "asked", options=rarely).train()
+    assert_same(finished(tmp_path / "whole"), finished(tmp_path / "asked"))
+
+
+def test_a_finished_run_is_left_alone(tmp_path):
+    trainer(tmp_path).train()
+    before = (tmp_path / checkpoint.LAST).read_bytes()
+    trainer(tmp_path, on_step=kill_at(*range(1000))).train()
+    assert (tmp_path / checkpoint.LAST).read_bytes() == before
+
+
+def test_another_seed_trains_another_agent(tmp_path):
+    first = trainer(tmp_path / "0").train().policy.weight
+    second = trainer(tmp_path / "1", replace(TRAINING, seed=1)).train().policy.weight
+    assert not torch.equal(first, second)
+
+
+def test_a_run_does_not_go_on_with_other_settings(tmp_path):
+    trainer(tmp_path).train()
+    with pytest.raises(CheckpointError, match=r"explanation_weight was 1\.0, is 0\.0"):
+        trainer(tmp_path, replace(TRAINING, explanation_weight=0.0))
+    with pytest.raises(CheckpointError, match="width was 32, is 64"):
+        trainer(tmp_path, agent=replace(AGENT, width=64))
+    with pytest.raises(CheckpointError, match="other demonstrations"):
+        trainer(tmp_path, summaries=[{"seed": 1}])
+
+
+def test_the_run_learns_what_the_demonstrations_show(tmp_path):
+    training = replace(TRAINING, frames=4000, lr=3e-3, mirror=0.0, schedule="wsd")
+    agent = trainer(tmp_path, training, replace(AGENT, dropout=0.0)).train()
+    values = measure(agent.eval(), MadeUp(20), training)
+    assert values["action_accuracy"] > 0.5, "chance is 1/9"
+    recorded = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert recorded[-1]["action"] < recorded[0]["action"]
+    assert list((tmp_path / "curves").glob("events.*"))
+
+
+def test_evaluations_come_when_due_and_the_best_agent_is_kept(tmp_path):
+    scores = iter((0.2, 0.9, 0.5, 0.4, 0.3, 0.1, 0.0))
+    weights = []
+
+    def evaluation(agent: Agent):
+        assert not agent.training
+        weights.append(agent.policy.weight.detach().clone())
+        score = next(scores)
+        return {"room/success": score}, score
+
+    options = replace(SAVING, evaluate_frames=120)
+    trainer(tmp_path, evaluation=evaluation, validation=MadeUp(4, seed=1), options=options).train()
+    assert len(weights) == 3
+    best, meta = checkpoint.load_agent(tmp_path / checkpoint.BEST)
+    assert torch.equal(best.policy.weight, weights[1])
+    assert meta.state["best"] == 0.9
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "metrics.jsonl").open()]
+    assert kinds.count("active") == kinds.count("validation") == 3
+
+
+def test_a_budget_in_minutes_ends_the_run_and_its_schedule(tmp_path):
+    options = replace(SAVING, max_minutes=1e-9)
+    run = trainer(tmp_path, replace(TRAINING, frames=10**9), options=options)
+    run.train()
+    assert run.done == 1.0
+    assert run.state.step == 1
+
+
+def test_passes_add_up_to_the_whole_batch(tmp_path):
+    # More passes than the smallest batch has episodes: some have nothing to do.
+    exact = replace(TRAINING, precision="float32", decisive_weight=3.0)
+    agent = replace(AGENT, dropout=0.0, reconstruct=True, predict_reward=True)
+    once = trainer(tmp_path / "1", exact, agent).train()
+    often = trainer(tmp_path / "4", exact, agent, options=replace(SAVING, passes=4)).train()
+    for one, other in zip(once.parameters(), often.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_counts_are_those_that_the_losses_divide_by():
+    config = replace(TRAINING, decisive_weight=2.5, label_smoothing=0.1)
+    agent = Agent(tiny(reconstruct=True, predict_reward=True))
+    torch.manual_seed(0)
+    long, short = random_batch(agent.config, (14,)), random_batch(agent.config, (5,), seed=1)
+    sizes = [counts(batch, config) for batch in (long, short)]
+    whole = sizes[0] + sizes[1]
+    assert whole.gt(0).all()
+    alone = losses(agent(long), long, config)
+    torch.testing.assert_close(part(alone, named(sizes[0] / sizes[0]), config), alone.total)
+
+
+WORKER = """
+import sys, torch
+from dataclasses import replace
+from pathlib import Path
+from tests.agents.test_training import AGENT, TRAINING, SAVING, trainer
+torch.set_num_threads(1)
+exact = replace(TRAINING, precision="float32", frames=120)
+run = trainer(Path(sys.argv[1]), exact, replace(AGENT, dropout=0.0))
+run.train()
+run.ranks.leave()
+"""
+
+
+def test_two_processes_train_the_agent_that_one_would(tmp_path):
+    command = [sys.executable, "-c", WORKER]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    workers = [
+        subprocess.Popen(
+            [*command, str(tmp_path / "two")],
+            env={**os.environ, **port, "RANK": str(rank), "WORLD_SIZE": "2"},
+        )
+        for rank in range(2)
+    ]
+    assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
+    exact = replace(TRAINING, precision="float32", frames=120)
+    trainer(tmp_path / "one", exact, replace(AGENT, dropout=0.0)).train()
+    one, two = finished(tmp_path / "one"), finished(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "wsd"])
+def test_the_rate_rises_stays_below_its_peak_and_ends_at_nothing(schedule):
+    config = TrainingConfig(schedule=schedule, warmup_steps=10, lr=0.5)
+    rates = [learning_rate(config, step, step / 100) for step in range(101)]
+    assert rates[0] == pytest.approx(0.05)
+    assert max(rates) <= 0.5
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.0)
+    if schedule == "wsd":
+        assert rates[79] == 0.5
+
+
+def test_norms_biases_and_tables_do_not_decay():
+    agent = Agent(tiny())
+    decayed, spared = optimizer(agent, replace(TRAINING, weight_decay=0.1)).param_groups
+    names = {id(parameter): name for name, parameter in agent.named_parameters()}
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    assert len(decayed["params"]) + len(spared["params"]) == len(names)
+    assert {names[id(p)] for p in spared["params"]} >= {
+        "instruction.weight",
+        "previous_action.weight",
+        "decoder.word.weight",
+        "policy.bias",
+    }
+    assert all(p.ndim >= 2 for p in decayed["params"])
