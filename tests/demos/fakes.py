@@ -1,6 +1,14 @@
-"""A tiny environment with the real one's contract, and a policy for it: no rendering."""
+"""A tiny environment with the real one's contract, and policies for it: no rendering.
 
-from collections.abc import Sequence
+The policies' makers are functions of this module, so that worker processes can import them.
+"""
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -15,8 +23,8 @@ SENTENCES = ("", "this is a red cube", "correct it is uniquely red", "this is a 
 class FakeEnv(gymnasium.Env):
     """Random pictures for 3 to 9 steps; the last but one is a choice, the last explains it."""
 
-    def __init__(self, size: int = 8, dimension: str | None = None) -> None:
-        self.size, self.dimension = size, dimension
+    def __init__(self, size: int = 8, pause: float = 0.0) -> None:
+        self.size, self.pause = size, pause  # pause: seconds per step
         self.observation_space = spaces.Dict(
             image=spaces.Box(0, 255, (size, size, 3), np.uint8),
             instruction=spaces.Box(0, 100, (4,), np.int32),
@@ -34,6 +42,7 @@ class FakeEnv(gymnasium.Env):
         return self._observation(), self._info()
 
     def step(self, action: int) -> Any:
+        time.sleep(self.pause)
         self._time += 1
         info = self._info()
         chosen = self._time == self._length - 1
@@ -64,6 +73,10 @@ class FakeEnv(gymnasium.Env):
         }
 
 
+gymnasium.register("Fake/Room-v0", entry_point=FakeEnv)
+FAKE_ID = "tests.demos.fakes:Fake/Room-v0"
+
+
 class FakePolicy:
     """Random actions of its own, a function of the seed alone; every third one disturbed."""
 
@@ -80,3 +93,43 @@ class FakePolicy:
         label = int(rng.integers(9))
         action = int(rng.integers(9)) if rng.random() < 0.3 else label
         return Decision(action, label, says="this is a red cube")
+
+
+def make_policy(options: Mapping[str, Any]) -> FakePolicy:
+    return FakePolicy()
+
+
+def make_policy_on_a_small_disk(options: Mapping[str, Any]) -> FakePolicy:
+    """No file of this process may grow beyond ``options["bytes"]``."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (options["bytes"], options["bytes"]))
+    return FakePolicy()
+
+
+class _Mortal(FakePolicy):
+    def __init__(self, life: int) -> None:
+        super().__init__()
+        self.life = life
+
+    def decide(self, moments: Sequence[Moment]) -> list[Decision]:
+        self.life -= 1
+        if self.life == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().decide(moments)
+
+
+def make_mortal_policy(options: Mapping[str, Any]) -> FakePolicy:
+    """Its process is killed, without a word, at its ``options["life"]``-th decision."""
+    return _Mortal(options["life"])
+
+
+def make_faulty_policy(options: Mapping[str, Any]) -> FakePolicy:
+    raise ValueError("this policy cannot be made")
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every file of a folder, hidden ones included."""
+    return {
+        str(file.relative_to(root)): file.read_bytes()
+        for file in sorted(root.rglob("*"))
+        if file.is_file()
+    }

@@ -1,0 +1,179 @@
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from oddoneout.demos.collection import CollectionError, Progress, Recipe, collect
+from oddoneout.demos.manifest import StorageError
+from oddoneout.demos.storage import Dataset
+from oddoneout.rules.splits import Stream, episode_seed
+from tests.demos import fakes
+from tests.demos.fakes import FAKE_ID, contents
+
+RECIPE = Recipe(FAKE_ID, episodes=22, seed=3, make_policy=fakes.make_policy, shard_episodes=4)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    root = tmp_path_factory.mktemp("undisturbed")
+    collect(root, RECIPE, workers=1)
+    return contents(root)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_the_bytes_do_not_depend_on_the_number_of_workers(
+    workers: int, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    collect(tmp_path, RECIPE, workers)
+    assert contents(tmp_path) == undisturbed
+
+
+def test_a_set_holds_the_episodes_of_its_seeds_in_order(tmp_path: Path) -> None:
+    reports: list[Progress] = []
+    collect(tmp_path, RECIPE, workers=2, report=reports.append)
+    dataset = Dataset(tmp_path)
+    assert len(dataset) == 22
+    assert dataset.seeds.tolist() == [episode_seed(Stream.DEMOS, 3, i) for i in range(22)]
+    assert reports[-1].episodes == reports[-1].total == 22
+    assert "22/22 episodes" in str(reports[-1])
+
+
+def _collect_slowly(root: Path, recipe: Recipe) -> None:
+    collect(root, recipe, workers=2)
+
+
+def _wait_for(root: Path, pattern: str) -> None:
+    deadline = time.monotonic() + 60
+    while not any(root.glob(pattern)):
+        assert time.monotonic() < deadline, f"{pattern} never came"
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("moment", [".unfinished-shard-*/images.bin", "shard-0000[1-9]"])
+def test_killed_and_run_again_it_ends_with_the_same_bytes(moment: str, tmp_path: Path) -> None:
+    slow = replace(RECIPE, env_args={"pause": 0.004})
+    collect(tmp_path / "undisturbed", slow, workers=1)
+    root = tmp_path / "killed"
+    root.mkdir()
+    # Not a daemon: a collection has worker processes of its own.
+    process = multiprocessing.get_context("spawn").Process(
+        target=_collect_slowly, args=(root, slow)
+    )
+    process.start()
+    _wait_for(root, moment)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    finished = {path.name for path in root.glob("shard-*")}
+    assert len(finished) < 6
+    before = contents(root / "shard-00001") if "shard-00001" in finished else None
+    with pytest.raises(StorageError, match=r"unfinished, \d of 6 shards are there"):
+        Dataset(root)
+    collect(root, slow, workers=2)
+    assert contents(root) == contents(tmp_path / "undisturbed")
+    assert before is None or before == contents(root / "shard-00001")
+
+
+def test_collecting_again_when_all_is_done_changes_nothing(tmp_path: Path) -> None:
+    collect(tmp_path, RECIPE)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    reports: list[Progress] = []
+    collect(tmp_path, RECIPE, report=reports.append)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
+    assert reports == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 4}, "seed is 3 there and 4 here"),
+        ({"episodes": 23}, "episodes is 22 there and 23 here"),
+        ({"env_args": {"size": 9}}, "env_args is {} there and {'size': 9} here"),
+        ({"policy_args": {"noise": 1}}, "policy_args is {} there and {'noise': 1} here"),
+        ({"shard_episodes": 5}, "shard_episodes is 4 there and 5 here"),
+    ],
+)
+def test_a_folder_of_another_configuration_is_refused_naming_the_difference(
+    change: dict, said: str, tmp_path: Path
+) -> None:
+    collect(tmp_path, RECIPE)
+    before = contents(tmp_path)
+    with pytest.raises(StorageError) as refusal:
+        collect(tmp_path, replace(RECIPE, **change))
+    assert said in str(refusal.value)
+    assert "manifest.json" in str(refusal.value)
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("chapter 1")
+    with pytest.raises(StorageError, match=r"holds other files \(thesis.txt"):
+        collect(tmp_path, RECIPE)
+    assert list(tmp_path.iterdir()) == [tmp_path / "thesis.txt"]
+
+
+def test_resuming_onto_a_damaged_shard_is_refused_and_says_what_to_remove(tmp_path: Path) -> None:
+    collect(tmp_path, RECIPE)
+    os.truncate(tmp_path / "shard-00002" / "images.bin", 100)
+    with pytest.raises(StorageError, match=r"images.bin: truncated, .*; remove .*shard-00002 and"):
+        collect(tmp_path, RECIPE)
+
+
+def test_a_full_disk_is_an_error_and_leaves_whole_shards_only(tmp_path: Path) -> None:
+    small = replace(
+        RECIPE, make_policy=fakes.make_policy_on_a_small_disk, policy_args={"bytes": 3000}
+    )
+    with pytest.raises(CollectionError) as error:
+        collect(tmp_path, small)
+    assert "cannot write" in str(error.value)
+    assert "shard-00000 (File too large)" in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_killed_worker_is_reported_and_finished_shards_are_kept(
+    tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    mortal = replace(RECIPE, make_policy=fakes.make_mortal_policy, policy_args={"life": 60})
+    with pytest.raises(CollectionError, match="worker 0 died at shard 2: killed by SIGKILL"):
+        collect(tmp_path, mortal)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["manifest.json", "shard-00000", "shard-00001"]
+    kept = contents(tmp_path / "shard-00001")["images.bin"]
+    assert kept == undisturbed["shard-00001/images.bin"]
+
+
+def test_a_failing_worker_says_why(tmp_path: Path) -> None:
+    faulty = replace(RECIPE, make_policy=fakes.make_faulty_policy)
+    with pytest.raises(CollectionError, match="worker 0 failed: this policy cannot be made"):
+        collect(tmp_path, faulty)
+
+
+def _hold(root: Path, recipe: Recipe) -> None:
+    collect(root, recipe)
+
+
+def test_two_collections_into_one_folder_at_once_are_refused(tmp_path: Path) -> None:
+    slow = replace(RECIPE, env_args={"pause": 0.02})
+    process = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path, slow))
+    process.start()
+    try:
+        _wait_for(tmp_path, "manifest.json")
+        with pytest.raises(StorageError, match="another process is collecting into this folder"):
+            collect(tmp_path, slow)
+    finally:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+
+
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
+        collect(tmp_path, RECIPE, workers=0)
+    with pytest.raises(ValueError, match="episodes must be at least 1, got 0"):
+        replace(RECIPE, episodes=0)
+    with pytest.raises(ValueError, match="seed must lie in"):
+        replace(RECIPE, seed=-1)
