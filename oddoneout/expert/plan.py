@@ -362,7 +362,8 @@ def _experiment(
         assert aim.subject is not None
         known = belief.trial.known
         first, then = known[aim.subject], known[aim.target]
-        assert first is not None and then is not None
+        assert first is not None
+        assert then is not None
         there = math.dist((first.x, first.y), (then.x, then.y)) / STEP_LENGTH
         return way_length(belief, LookAt(aim.subject, FOCUS)) + there
 

@@ -4,6 +4,7 @@ import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from oddoneout.actions import Action
@@ -89,8 +90,9 @@ def sweep(turns: Sequence[int], turning: int) -> Action:
     return Action.TURN_LEFT if cost_left < cost_right else Action.TURN_RIGHT
 
 
+@lru_cache(maxsize=64)  # one decision asks for the same way twice: how long it is, how it begins
 def to_look_at(
-    agent: Pose, positions: Sequence[Point], index: int, within: float, ground: Ground
+    agent: Pose, positions: tuple[Point, ...], index: int, within: float, ground: Ground
 ) -> tuple[Action, ...] | None:
     """The fewest turns and steps after which object ``index`` of ``positions`` is looked at from
     no farther than ``within`` metres; None if there is no way."""
@@ -101,8 +103,9 @@ def to_look_at(
     return _route(agent, positions[index], within, _CONE, there, ground)
 
 
+@lru_cache(maxsize=64)
 def to_see(
-    agent: Pose, positions: Sequence[Point], point: Point, ground: Ground
+    agent: Pose, positions: tuple[Point, ...], point: Point, ground: Ground
 ) -> tuple[Action, ...] | None:
     """The fewest turns and steps after which an object at ``point`` would be visible beside those
     at ``positions``; None if there is no way."""
