@@ -2,7 +2,7 @@
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -160,12 +160,9 @@ class Gif:
     def close(self) -> None:
         if not self._frames:
             return
-        # The palette of a few frames set side by side serves all, so that what stands still
-        # is the same in every frame and need not be stored again.
-        every = math.ceil(len(self._frames) / 12)
-        sample = np.concatenate([np.asarray(frame) for frame in self._frames[::every]])
-        palette = Image.fromarray(sample).quantize(128, Image.Quantize.MEDIANCUT)
-        none = Image.Dither.NONE
+        # One palette serves all frames, so that what stands still is the same in every frame and
+        # need not be stored again.
+        palette, none = _palette(self._frames), Image.Dither.NONE
         first, *rest = (frame.quantize(palette=palette, dither=none) for frame in self._frames)
         first.save(
             self._path,
@@ -219,6 +216,19 @@ class ContactSheet:
             row, column = divmod(i, columns)
             page.paste(picture, (gap + column * (width + gap), gap + row * (height + gap)))
         page.save(self._path, format="PNG")
+
+
+def _palette(frames: Sequence[Image.Image]) -> Image.Image:
+    """Up to 256 colors for all frames. A color's weight grows with the root of its area: else
+    floor and walls would take all the places, and the objects lose their colors."""
+    some = frames[:: math.ceil(len(frames) / 80)]
+    samples = [np.asarray(frame)[::2, ::2].reshape(-1, 3) // 4 for frame in some]
+    packed = [(s.astype(np.int32) << (12, 6, 0)).sum(1) for s in samples]
+    colors, areas = np.unique(np.concatenate(packed), return_counts=True)
+    weighted = np.repeat(colors, np.ceil(np.sqrt(areas)).astype(np.int64))
+    pixels = np.stack([(weighted >> shift) % 64 * 4 + 2 for shift in (12, 6, 0)], axis=-1)
+    strip = Image.fromarray(pixels.astype(np.uint8)[None])
+    return strip.quantize(256, Image.Quantize.MEDIANCUT)
 
 
 def _scaled(frame: NDArray[np.uint8], width: int) -> Image.Image:

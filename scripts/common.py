@@ -174,9 +174,8 @@ def _checkpoint(name: str, temperature: float | None) -> NamedPolicy:
             f"a checkpoint needs the agents' packages, and {error.name!r} is missing: "
             'pip install -e ".[agents]"'
         ) from error
-    options = {} if temperature is None else {"temperature": temperature}
     try:
-        policy = load_policy(path, **options)
+        policy = load_policy(path) if temperature is None else load_policy(path, temperature)
     except (ValueError, OSError) as error:
         raise UserError(f"{name}: {error}") from error
     return NamedPolicy(policy, path.stem, getattr(policy, "image_size", None))
@@ -189,8 +188,9 @@ def env_arguments(args: argparse.Namespace, policy: NamedPolicy | None = None) -
         UserError: for an unknown id or arguments that the environment refuses.
     """
     arguments = dict(args.env_args)
-    if policy is not None and policy.image_size is not None:
-        arguments.setdefault("image_size", list(policy.image_size))
+    needed = policy.image_size if policy is not None else None
+    if needed is not None:
+        arguments.setdefault("image_size", list(needed))
     refused = sorted(set(arguments) & {"level", "render_mode"})
     if refused:
         raise UserError(f"--env-args: {', '.join(refused)} cannot be set here")
@@ -198,9 +198,21 @@ def env_arguments(args: argparse.Namespace, policy: NamedPolicy | None = None) -
     if args.env not in known:
         raise UserError(f"no environment {args.env!r}; there are {', '.join(known)}")
     try:
-        gymnasium.make(args.env, disable_env_checker=True, **arguments).close()
+        env = gymnasium.make(args.env, disable_env_checker=True, **arguments)
     except (ValueError, TypeError) as error:
         raise UserError(f"--env-args: {error}") from error
+    except RuntimeError as error:  # mujoco refuses the environment variable MUJOCO_GL
+        raise UserError(error) from error
+    try:
+        seen = env.reset(seed=0)[0]["image"].shape[:2]
+    except RuntimeError as error:  # OpenGL cannot start; the message says what to install
+        raise UserError(error) from error
+    finally:
+        env.close()
+    if needed is not None and seen != tuple(needed):
+        raise UserError(
+            f"the checkpoint sees images of {tuple(needed)} (height, width), not {seen}"
+        )
     return arguments
 
 

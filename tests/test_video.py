@@ -123,6 +123,20 @@ def test_a_gif_holds_outcomes_longer_than_steps(tmp_path: Path) -> None:
     assert durations[0] == durations[2] < 200
 
 
+def test_a_gif_keeps_the_colors_of_small_things(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    bright = [(255, 255, 0), (0, 255, 255), (255, 0, 0), (255, 0, 255)]
+    reel = video.Gif(tmp_path / "a.gif", width=160)
+    for color in bright:  # one small bright thing in a room of many grays
+        frame = np.repeat(rng.integers(0, 256, (96, 160, 1), np.uint8), 3, axis=2)
+        frame[40:50, 40:50] = color
+        reel.add(video.Shot(frame, 1, False))
+    reel.close()
+    frames = imageio.imread(tmp_path / "a.gif", index=None).astype(int)
+    for frame, color in zip(frames, bright, strict=True):
+        assert abs(frame[45, 45] - color).max() < 16
+
+
 def test_a_contact_sheet_shows_decisive_moments_and_fills_up_with_others(tmp_path: Path) -> None:
     reel = video.ContactSheet(tmp_path / "a.png")
     for step in range(30):
