@@ -1,5 +1,8 @@
 """The agent's eye and the presentation views; the only file that touches GL."""
 
+# MuJoCo's names come from compiled modules without stubs, which pyright cannot look into.
+# pyright: reportAttributeAccessIssue=false
+
 import atexit
 import copy
 import importlib
@@ -70,10 +73,14 @@ class Camera:
             self._shown = mujoco.MjvScene(self._scene.model, _MAX_GEOMS)
         camera = _overhead() if view == "overhead" else _shoulder(data)
         option, rect = _option(_SHOWN), mujoco.MjrRect(0, 0, width, height)
-        _update(self._scene.model, data, option, None, camera, _EVERYTHING, self._shown)
-        _render(rect, self._shown, context)
         buffer = np.empty((height, width, 3), np.uint8)
-        _read(buffer, None, rect, context)
+        _update(self._scene.model, data, option, None, camera, _EVERYTHING, self._shown)
+        _bind(context)
+        try:
+            _render(rect, self._shown, context)
+            _read(buffer, None, rect, context)
+        finally:
+            _bind(studio.plain)
         return buffer[::-1].copy()
 
     def close(self) -> None:
@@ -116,7 +123,7 @@ class _Studio:
         self.make_current = self._gl.make_current
         self.make_current()
         self.plain = mujoco.MjrContext(pool.model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self.plain)
+        _bind(self.plain)
         self._fine: mujoco.MjrContext | None = None
 
     def is_here(self) -> bool:
@@ -127,6 +134,7 @@ class _Studio:
         """Make the frame buffer of the agents' eyes large enough."""
         self.make_current()
         _fit(self.plain, height, width)
+        _bind(self.plain)
 
     def fine(self, height: int, width: int) -> mujoco.MjrContext:
         """The context for presentations: soft edges and shadows; current GL is assumed."""
@@ -135,7 +143,6 @@ class _Studio:
             model.vis.quality.shadowsize = 2048
             model.vis.quality.offsamples = 8
             self._fine = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
-            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._fine)
         _fit(self._fine, height, width)
         return self._fine
 
@@ -222,6 +229,11 @@ def _gl_context() -> Any:
 # Module globals are found faster than a module's attributes, and these run in every step.
 _update, _render, _read = mujoco.mjv_updateScene, mujoco.mjr_render, mujoco.mjr_readPixels
 _EVERYTHING: Final = int(mujoco.mjtCatBit.mjCAT_ALL)
+
+
+def _bind(context: mujoco.MjrContext) -> None:
+    """Draw into this context's frame buffer: which one is bound is a state of GL, not of it."""
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
 
 
 def _fit(context: mujoco.MjrContext, height: int, width: int) -> None:

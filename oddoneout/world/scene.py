@@ -1,5 +1,8 @@
 """The compiled model of room, agent and objects; looks change in place, never by recompiling."""
 
+# MuJoCo's names come from compiled modules without stubs, which pyright cannot look into.
+# pyright: reportAttributeAccessIssue=false
+
 import copy
 import functools
 import itertools

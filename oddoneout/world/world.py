@@ -1,5 +1,8 @@
 """One room that can be set up, acted in and looked at; it knows of no reward and no words."""
 
+# MuJoCo's names come from compiled modules without stubs, which pyright cannot look into.
+# pyright: reportAttributeAccessIssue=false
+
 import math
 from collections.abc import Sequence
 from typing import Final
@@ -67,6 +70,7 @@ class World:
     def repaint(self, index: int, thing: Thing) -> None:
         """Make object ``index`` look like ``thing``; nothing moves."""
         self._scene.dress(index, thing)
+        self._look_around()  # a mesh comes with its own place in the body
 
     def move(self, action: Action) -> None:
         """One env step of physics; actions that are not movements stand still."""
