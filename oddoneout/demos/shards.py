@@ -253,6 +253,8 @@ def check_shard(root: Path, manifest: Manifest, shard: int, verify: bool) -> Non
     listed = header.get("files")
     if not isinstance(listed, dict) or set(listed) != set(_DATA_FILES):
         raise StorageError(f"{path}: damaged, it does not list {', '.join(_DATA_FILES)}")
+    if path.read_bytes() != to_bytes(header):
+        raise StorageError(f"{path}: damaged, not as it was written")
     for name in _DATA_FILES:
         file = folder / name
         size = file.stat().st_size if file.is_file() else None

@@ -15,6 +15,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from oddoneout.demos.collection import Recipe, make_shard
+from oddoneout.demos.manifest import Manifest, write_manifest
 from oddoneout.demos.rollout import Decision, Moment
 
 SENTENCES = ("", "this is a red cube", "correct it is uniquely red", "this is a blue ring")
@@ -73,7 +75,7 @@ class FakeEnv(gymnasium.Env):
         }
 
 
-gymnasium.register("Fake/Room-v0", entry_point=FakeEnv)
+gymnasium.register("Fake/Room-v0", entry_point=f"{__name__}:FakeEnv")
 FAKE_ID = "tests.demos.fakes:Fake/Room-v0"
 
 
@@ -105,6 +107,9 @@ def make_policy_on_a_small_disk(options: Mapping[str, Any]) -> FakePolicy:
     return FakePolicy()
 
 
+RECIPE = Recipe(FAKE_ID, episodes=22, seed=3, make_policy=make_policy, shard_episodes=4)
+
+
 class _Mortal(FakePolicy):
     def __init__(self, life: int) -> None:
         super().__init__()
@@ -124,6 +129,17 @@ def make_mortal_policy(options: Mapping[str, Any]) -> FakePolicy:
 
 def make_faulty_policy(options: Mapping[str, Any]) -> FakePolicy:
     raise ValueError("this policy cannot be made")
+
+
+def make_set(root: Path, recipe: Recipe) -> Manifest:
+    """The recipe's set, made in this process."""
+    env = recipe.make_env()
+    manifest = recipe.manifest(env)
+    write_manifest(root, manifest)
+    for shard in range(manifest.shards):
+        make_shard(root, manifest, shard, recipe.make_policy(recipe.policy_args), recipe.make_env)
+    env.close()
+    return manifest
 
 
 def contents(root: Path) -> dict[str, bytes]:

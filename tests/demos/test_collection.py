@@ -8,38 +8,35 @@ from pathlib import Path
 import pytest
 
 from oddoneout.demos.collection import CollectionError, Progress, Recipe, collect
-from oddoneout.demos.manifest import StorageError
+from oddoneout.demos.manifest import StorageError, read_manifest, write_manifest
 from oddoneout.demos.storage import Dataset
 from oddoneout.rules.splits import Stream, episode_seed
 from tests.demos import fakes
-from tests.demos.fakes import FAKE_ID, contents
-
-RECIPE = Recipe(FAKE_ID, episodes=22, seed=3, make_policy=fakes.make_policy, shard_episodes=4)
+from tests.demos.fakes import RECIPE, contents, make_set
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("undisturbed")
-    collect(root, RECIPE, workers=1)
-    return contents(root)
+    make_set(root, RECIPE)
+    return root
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_bytes_do_not_depend_on_the_number_of_workers(
-    workers: int, tmp_path: Path, undisturbed: dict[str, bytes]
+    workers: int, tmp_path: Path, undisturbed: Path
 ) -> None:
-    collect(tmp_path, RECIPE, workers)
-    assert contents(tmp_path) == undisturbed
-
-
-def test_a_set_holds_the_episodes_of_its_seeds_in_order(tmp_path: Path) -> None:
     reports: list[Progress] = []
-    collect(tmp_path, RECIPE, workers=2, report=reports.append)
-    dataset = Dataset(tmp_path)
-    assert len(dataset) == 22
-    assert dataset.seeds.tolist() == [episode_seed(Stream.DEMOS, 3, i) for i in range(22)]
+    collect(tmp_path, RECIPE, workers, reports.append)
+    assert contents(tmp_path) == contents(undisturbed)
     assert reports[-1].episodes == reports[-1].total == 22
     assert "22/22 episodes" in str(reports[-1])
+
+
+def test_a_set_holds_the_episodes_of_its_seeds_in_order(undisturbed: Path) -> None:
+    dataset = Dataset(undisturbed)
+    assert len(dataset) == 22
+    assert dataset.seeds.tolist() == [episode_seed(Stream.DEMOS, 3, i) for i in range(22)]
 
 
 def _collect_slowly(root: Path, recipe: Recipe) -> None:
@@ -56,7 +53,7 @@ def _wait_for(root: Path, pattern: str) -> None:
 @pytest.mark.parametrize("moment", [".unfinished-shard-*/images.bin", "shard-0000[1-9]"])
 def test_killed_and_run_again_it_ends_with_the_same_bytes(moment: str, tmp_path: Path) -> None:
     slow = replace(RECIPE, env_args={"pause": 0.004})
-    collect(tmp_path / "undisturbed", slow, workers=1)
+    make_set(tmp_path / "undisturbed", slow)
     root = tmp_path / "killed"
     root.mkdir()
     # Not a daemon: a collection has worker processes of its own.
@@ -79,7 +76,7 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(moment: str, tmp_path:
 
 
 def test_collecting_again_when_all_is_done_changes_nothing(tmp_path: Path) -> None:
-    collect(tmp_path, RECIPE)
+    make_set(tmp_path, RECIPE)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     reports: list[Progress] = []
     collect(tmp_path, RECIPE, report=reports.append)
@@ -100,10 +97,15 @@ def test_collecting_again_when_all_is_done_changes_nothing(tmp_path: Path) -> No
 def test_a_folder_of_another_configuration_is_refused_naming_the_difference(
     change: dict, said: str, tmp_path: Path
 ) -> None:
-    collect(tmp_path, RECIPE)
+    make_set(tmp_path, RECIPE)
     before = contents(tmp_path)
+    other = replace(RECIPE, **change)
+    wanted = replace(
+        read_manifest(tmp_path),
+        **{name: getattr(other, name) for name in change},
+    )
     with pytest.raises(StorageError) as refusal:
-        collect(tmp_path, replace(RECIPE, **change))
+        write_manifest(tmp_path, wanted)
     assert said in str(refusal.value)
     assert "manifest.json" in str(refusal.value)
     assert contents(tmp_path) == before
@@ -117,7 +119,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) ->
 
 
 def test_resuming_onto_a_damaged_shard_is_refused_and_says_what_to_remove(tmp_path: Path) -> None:
-    collect(tmp_path, RECIPE)
+    make_set(tmp_path, RECIPE)
     os.truncate(tmp_path / "shard-00002" / "images.bin", 100)
     with pytest.raises(StorageError, match=r"images.bin: truncated, .*; remove .*shard-00002 and"):
         collect(tmp_path, RECIPE)
@@ -135,15 +137,15 @@ def test_a_full_disk_is_an_error_and_leaves_whole_shards_only(tmp_path: Path) ->
 
 
 def test_a_killed_worker_is_reported_and_finished_shards_are_kept(
-    tmp_path: Path, undisturbed: dict[str, bytes]
+    tmp_path: Path, undisturbed: Path
 ) -> None:
     mortal = replace(RECIPE, make_policy=fakes.make_mortal_policy, policy_args={"life": 60})
     with pytest.raises(CollectionError, match="worker 0 died at shard 2: killed by SIGKILL"):
         collect(tmp_path, mortal)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["manifest.json", "shard-00000", "shard-00001"]
-    kept = contents(tmp_path / "shard-00001")["images.bin"]
-    assert kept == undisturbed["shard-00001/images.bin"]
+    kept, whole = tmp_path / "shard-00001", undisturbed / "shard-00001"
+    assert contents(kept)["images.bin"] == contents(whole)["images.bin"]
 
 
 def test_a_failing_worker_says_why(tmp_path: Path) -> None:
@@ -152,13 +154,11 @@ def test_a_failing_worker_says_why(tmp_path: Path) -> None:
         collect(tmp_path, faulty)
 
 
-def _hold(root: Path, recipe: Recipe) -> None:
-    collect(root, recipe)
-
-
 def test_two_collections_into_one_folder_at_once_are_refused(tmp_path: Path) -> None:
     slow = replace(RECIPE, env_args={"pause": 0.02})
-    process = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path, slow))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_collect_slowly, args=(tmp_path, slow)
+    )
     process.start()
     try:
         _wait_for(tmp_path, "manifest.json")
