@@ -29,14 +29,6 @@ TRAINING = TrainingConfig(
 SAVING = RunOptions(save_seconds=0.0, log_seconds=0.0, device="cpu")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def trainer(run: Path, training: TrainingConfig = TRAINING, agent=AGENT, **kwargs) -> Trainer:
     kwargs.setdefault("options", SAVING)
     kwargs.setdefault("say", lambda line: None)
