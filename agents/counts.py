@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agents.batch import IGNORED, Batch
 from agents.config import TrainingConfig
-from agents.losses import DECISIVE, Losses, counted_words
+from agents.losses import DECISIVE, Losses
 
 #: Every scalar of `Losses` but the total, in the order of `counts`.
 NAMES: tuple[str, ...] = tuple(f.name for f in fields(Losses) if f.name != "total")
@@ -26,9 +26,8 @@ def counts(batch: Batch, config: TrainingConfig) -> Tensor:
     actions = imitated.sum()
     told = batch.targets.told
     spoken = valid & (told > 0)
-    words = counted_words(batch.targets.sentences).sum(-1)
-    during = words[told[spoken & ~batch.targets.explaining]].sum()
-    after = words[told[spoken & batch.targets.explaining]].sum()
+    during = (spoken & ~batch.targets.explaining).sum()
+    after = (spoken & batch.targets.explaining).sum()
     silent = (valid & (told == 0)).sum()
     frames = valid.sum()
     found = {

@@ -13,11 +13,23 @@ def build_encoder(config: AgentConfig) -> nn.Module:
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """uint8 (N, H, W, 3) -> float in [-0.5, 0.5], (N, 3, H, W) in channels-last memory.
+    """uint8 (N, H, W, 3) -> float in [-2, 2], (N, 3, H, W) in channels-last memory.
 
     The permuted view of packed RGB bytes already *is* channels-last: nothing is shuffled.
     """
-    return images.permute(0, 3, 1, 2).to(_compute_dtype(images)) / 255.0 - 0.5
+    return images.permute(0, 3, 1, 2).to(_compute_dtype(images)) / 64.0 - 2.0
+
+
+def keep_scale(convolution: nn.Conv2d) -> nn.Conv2d:
+    """He initialization: what the picture varies must reach the memory as loud as the rest.
+
+    With torch's default, features vary 300 times less between images than the embeddings that
+    they are added to, and nothing is learnt from the picture for most of a run.
+    """
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
+    return convolution
 
 
 class Residual(nn.Module):
@@ -27,6 +39,10 @@ class Residual(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        for convolution in (self.first, self.second):
+            keep_scale(convolution)
+        with torch.no_grad():
+            self.second.weight.mul_(0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.relu(self.first(F.relu(x))))
@@ -44,15 +60,16 @@ class ConvEncoder(nn.Module):
         stages: list[nn.Module] = []
         before = 3
         for index, channels in enumerate(config.channels):
-            stages.append(nn.Conv2d(before, channels, 3, stride=2, padding=1))
+            stages.append(keep_scale(nn.Conv2d(before, channels, 3, stride=2, padding=1)))
             stages.append(Residual(channels) if index else nn.ReLU())
             before = channels
         self.stages = nn.Sequential(*stages).to(memory_format=torch.channels_last)
         height, width = (_halved(side, len(config.channels)) for side in config.image_size)
         self.out = nn.Linear(before * height * width, config.width)
+        self.norm = nn.LayerNorm(config.width)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.out(F.relu(self.stages(to_pixels(images))).flatten(1))
+        return self.norm(self.out(F.relu(self.stages(to_pixels(images))).flatten(1)))
 
 
 class ResNetEncoder(nn.Module):
@@ -71,9 +88,10 @@ class ResNetEncoder(nn.Module):
         self.body.to(memory_format=torch.channels_last)
         height, width = (_halved(side, 5) for side in config.image_size)
         self.out = nn.Linear(512 * height * width, config.width)
+        self.norm = nn.LayerNorm(config.width)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.out(self.body(to_pixels(images)).flatten(1))
+        return self.norm(self.out(self.body(to_pixels(images)).flatten(1)))
 
 
 class Redrawer(nn.Module):

@@ -27,14 +27,14 @@ class Losses:
     Attributes:
         total: what is minimized.
         action: cross-entropy of the labels.
-        explanation: cross-entropy per word of the standing sentences.
+        explanation: cross-entropy per standing sentence, summed over its words.
         silence: cross-entropy of saying nothing where nothing stands.
         reconstruction: mean squared error of redrawn images, 0 without that head.
         reward: mean squared error of predicted rewards, 0 without that head.
         action_accuracy: share of labels that are the likeliest action.
         decisive_accuracy: the same where the label is to choose or transform.
-        properties_accuracy: share of words predicted, of sentences during the search.
-        outcome_accuracy: share of words predicted, of sentences after a choice.
+        properties_accuracy: share of sentences during the search with every word predicted.
+        outcome_accuracy: the same after a choice.
         silence_accuracy: share of silent steps at which nothing would be said.
     """
 
@@ -73,8 +73,8 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     reward = reward_loss(outputs, batch)
 
     counted = counted_words(spelling.words)
-    spelled = spelling.logits.argmax(-1) == spelling.words
-    outcome = spelling.explaining[:, None]
+    spelled = ((spelling.logits.argmax(-1) == spelling.words) | ~counted).all(-1)
+    outcome = spelling.explaining
     return Losses(
         total=action
         + config.explanation_weight * (explanation + config.silence_weight * silence)
@@ -87,8 +87,8 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
         reward=reward,
         action_accuracy=mean(right, imitated),
         decisive_accuracy=mean(right, decisive),
-        properties_accuracy=mean(spelled, counted & ~outcome),
-        outcome_accuracy=mean(spelled, counted & outcome),
+        properties_accuracy=mean(spelled, ~outcome),
+        outcome_accuracy=mean(spelled, outcome),
         silence_accuracy=spelling.silent.argmax(-1).eq(0).float().sum()
         / max(1, len(spelling.silent)),
     )
@@ -116,11 +116,16 @@ def counted_words(words: Tensor) -> Tensor:
 
 
 def explanation_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
-    """Per word where a sentence stands, and of the immediate end where none does."""
+    """Per sentence where one stands, and of the immediate end where none does.
+
+    A sentence's words are summed, not averaged: the few words that say something must not be
+    diluted by those that every sentence shares.
+    """
     each = F.cross_entropy(
         spelling.logits.float().flatten(0, 1), spelling.words.flatten(), reduction="none"
     )
-    spoken = mean(each.view_as(spelling.words), counted_words(spelling.words))
+    said = torch.where(counted_words(spelling.words), each.view_as(spelling.words), 0.0)
+    spoken = said.sum() / max(1, len(said))
     silent = spelling.silent.float()
     silence = F.cross_entropy(
         silent, torch.zeros(len(silent), dtype=torch.int64, device=silent.device), reduction="sum"

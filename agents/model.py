@@ -74,7 +74,7 @@ class Agent(nn.Module):
         self.redrawer = Redrawer(config) if config.reconstruct else None
         self.reward = nn.Linear(config.width, 1) if config.predict_reward else None
         for embedding in (self.instruction, self.previous_action):
-            nn.init.normal_(embedding.weight, std=0.5)
+            nn.init.normal_(embedding.weight, std=0.2)
         with torch.no_grad():
             self.instruction.weight[0].zero_()
         # A nearly uniform first policy: the loss starts at log(actions), not above it.

@@ -93,7 +93,7 @@ def test_words_after_the_end_count_nowhere():
         explanation_losses(Spelling(values, words, nowhere, torch.zeros(0, 8)))
         for values in (logits, spoiled)
     )
-    assert first[0].item() == second[0].item() == pytest.approx(math.log(8))
+    assert first[0].item() == second[0].item() == pytest.approx(2 * math.log(8))
 
 
 def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
