@@ -192,17 +192,21 @@ def ring() -> list[Triangle]:
 
 def cross() -> list[Triangle]:
     """Three bars crossing at right angles, one of them upright."""
-    half, arm, h = 0.1, RADIUS - 0.02, HEIGHT
+    half, arm, h = 0.115, RADIUS - 0.02, HEIGHT
     low, high = h / 2 - half, h / 2 + half
+    r = half * math.sqrt(2)
 
-    def height(radius: float, z: float) -> float:
-        if z <= low:
-            return 0.35 * z / low
-        if z >= high + 1e-9:
-            return 1.0
-        return 0.6 if radius > half * 1.5 else 0.75
+    def height(radius: float, z: float) -> float:  # the profile goes along the arms, and inwards
+        if z < h / 2:
+            return 0.2
+        return 0.45 if radius > 1.01 * r else 0.8
 
-    triangles = box((-half, -half, 0.0), (half, half, h), height)
+    def bar(runs: Sequence[Profile], v: tuple[float, float]) -> list[Triangle]:
+        base = runs[0][0]
+        return lathe(runs, 4, flat=True, turn=math.pi / 4, base=[(0, base[1]), base], v=v)
+
+    triangles = bar([[(r, 0), (r, low)]], (0.0, 0.2))
+    triangles += bar([[(r, high), (r, h)], [(r, h), (0, h)]], (0.8, 1.0))
     for sign in (-1, 1):
         ends = sorted((sign * half, sign * arm))
         inner = "-x" if sign > 0 else "+x"
@@ -220,8 +224,8 @@ def hourglass() -> list[Triangle]:
 
 def mushroom() -> list[Triangle]:
     stem, r, h = 0.12, RADIUS, HEIGHT
-    rim = 0.38
-    cap = [(r, rim), (0.92 * r, rim + 0.14), (0.55 * r, h - 0.06), (0, h)]
+    rim = 0.44
+    cap = [(r, rim), (0.96 * r, rim + 0.1), (0.6 * r, h - 0.05), (0, h)]
     return lathe([[(stem, 0), (stem, rim)], [(stem, rim), (r, rim)], cap], 14)
 
 

@@ -47,7 +47,7 @@ PATTERNS: dict[Texture, Pattern] = {
     Texture.CHECKERED: lambda u, v: _cell(u, 4.0) ^ _cell(v, 2.0),
     Texture.DOTTED: _dotted,
     Texture.SWIRLED: lambda u, v: _cell(2.0 * u + 1.5 * v, 1.0),
-    Texture.HALVED: lambda u, v: v > 0.55,
+    Texture.HALVED: lambda u, v: v > 0.68,
 }
 
 
