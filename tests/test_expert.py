@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -117,8 +116,7 @@ def test_in_a_black_room_it_turns_to_see_all_of_it_and_then_acts_at_random() -> 
     late: set[int] = set()
     for trajectory in play("Basic", {}, range(4), ExpertOptions(blind=True)):
         actions = trajectory.seen.actions.tolist()
-        assert set(actions[:6]) <= turns
-        assert sum({a, b} == turns for a, b in pairwise(actions[:6])) <= 1
+        assert set(actions[:2]) <= turns
         late.update(actions[20:])
     assert late == set(Action)
 

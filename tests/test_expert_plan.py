@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from oddoneout.actions import Action
+from oddoneout.expert.belief import Aim, Belief, update
 from oddoneout.expert.options import ExpertOptions
-from oddoneout.expert.plan import Aim, Belief, Do, LookAt, Wait, Wander, decide, update
+from oddoneout.expert.plan import Do, LookAt, Wait, Wander, decide
 from oddoneout.expert.search import FLOOR, search_turn, unexplored
 from oddoneout.expert.steer import Ground, stepped, sweep, to_look_at, turned, turns_to_look
 from oddoneout.rules.attributes import Color, Dimension, Shape, Size, Texture

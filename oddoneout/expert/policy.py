@@ -8,8 +8,9 @@ import numpy as np
 
 from oddoneout.actions import Action
 from oddoneout.demos.rollout import Decision, Moment
+from oddoneout.expert.belief import Belief, update
 from oddoneout.expert.options import ExpertOptions
-from oddoneout.expert.plan import Belief, Do, Intent, LookAt, Search, Wait, decide, update, way
+from oddoneout.expert.plan import Do, Intent, LookAt, Search, Wait, decide, way
 from oddoneout.rules.trial import Phase
 from oddoneout.snapshot import Snapshot
 
@@ -30,8 +31,8 @@ class _Slot:
 class ExpertPolicy:
     """Plays every level near-optimally, from what its camera has shown in the episode.
 
-    It looks at every object in turn, settles what to do, and goes. See ``plan`` for how, and
-    ``ExpertOptions`` for how to spoil it.
+    It looks at every object in turn, settles what to do, and goes. See ``belief`` for what it
+    goes by, ``plan`` for what it makes of that, and ``ExpertOptions`` for how to spoil it.
     """
 
     def __init__(self, options: ExpertOptions | None = None) -> None:
