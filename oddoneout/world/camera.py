@@ -119,10 +119,8 @@ class _Studio:
         self._pool = pool
         self._thread = thread
         self._alive = True
-        self._gl = _gl_context()
+        self._gl, self.plain = _start_gl(pool.model)
         self.make_current = self._gl.make_current
-        self.make_current()
-        self.plain = mujoco.MjrContext(pool.model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
         _sharpen(self.plain)
         _bind(self.plain)
         self._fine: mujoco.MjrContext | None = None
@@ -202,26 +200,27 @@ def _lose_all() -> None:
     _registry.clear()
 
 
-def _gl_context() -> Any:
-    """A new GL context of the backend that ``MUJOCO_GL`` names; EGL on Linux if it names none.
+def _start_gl(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
+    """A new GL context, current, of the backend that ``MUJOCO_GL`` names (EGL on Linux if it
+    names none), and MuJoCo's part of it, with the model's assets.
 
     Raises:
-        RuntimeError: when the backend's library cannot be loaded, saying what to install.
+        RuntimeError: when GL cannot start, saying what to install.
     """
     # A frame is far too small to share out among llvmpipe's threads; read when GL loads.
     os.environ.setdefault("LP_NUM_THREADS", "0")
-    backend = os.environ.get("MUJOCO_GL", "").lower().strip()
-    if not backend and platform.system() == "Linux":
-        backend = "egl"
+    asked = os.environ.get("MUJOCO_GL", "").lower().strip()
+    backend = asked or ("egl" if platform.system() == "Linux" else "")
     module = f"mujoco.{backend}" if backend in ("egl", "osmesa", "glfw", "cgl") else "mujoco"
     try:
-        return importlib.import_module(module).GLContext(64, 64)
-    except Exception as error:  # whatever a missing or broken library makes PyOpenGL raise
+        gl = importlib.import_module(module).GLContext(64, 64)
+        gl.make_current()
+        return gl, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+    except Exception as error:  # whatever a missing or broken library makes each backend raise
         raise RuntimeError(
-            f"cannot start OpenGL (MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}, tried "
-            f"{backend or 'the default'}): {error}. Without a display, software rendering needs "
-            "the Debian packages `libegl1 libgl1-mesa-dri`; set MUJOCO_GL to egl, osmesa or glfw "
-            "to choose another backend"
+            f"OpenGL cannot start: {error} (MUJOCO_GL={asked!r}, tried {backend or 'the default'})."
+            " Without a display, software rendering needs the Debian packages"
+            " `libegl1 libgl1-mesa-dri`; set MUJOCO_GL to egl, osmesa or glfw to choose a backend"
         ) from error
 
 
