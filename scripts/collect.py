@@ -18,6 +18,7 @@ from oddoneout.demos.collection import (
     CollectionError,
     Progress,
     Recipe,
+    all_expert_options,
     collect,
 )
 from oddoneout.demos.manifest import StorageError
@@ -39,8 +40,8 @@ class Reporter:
         if now - self._shown < self._every and not finished:
             return
         self._shown = now
-        start, end = ("\r", "  ") if self._live and not finished else ("", "\n")
-        start = "\r" if self._live else start
+        start = "\r" if self._live else ""
+        end = "  " if self._live and not finished else "\n"
         print(f"{start}{progress}", end=end, file=sys.stderr, flush=True)
 
 
@@ -53,7 +54,7 @@ def collect_into(args: argparse.Namespace) -> None:
         env_args=common.env_arguments(args),
         episodes=args.episodes,
         seed=args.seed,
-        policy_args=args.expert_args,
+        policy_args=all_expert_options(args.expert_args),
         shard_episodes=args.shard_episodes,
     )
     collect(args.out, recipe, args.workers, Reporter())

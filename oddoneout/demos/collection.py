@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +43,13 @@ def expert(options: Mapping[str, Any]) -> Policy:
     from oddoneout.expert import ExpertOptions, ExpertPolicy
 
     return ExpertPolicy(ExpertOptions(**options))
+
+
+def all_expert_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` with the defaults filled in, so that a manifest tells all of them."""
+    from oddoneout.expert import ExpertOptions
+
+    return asdict(ExpertOptions(**options))
 
 
 @dataclass(frozen=True, slots=True)
