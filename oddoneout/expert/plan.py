@@ -139,7 +139,7 @@ def _odd_one(belief: Belief, things: tuple[Thing, ...], rng: np.random.Generator
     odd = {d: i for d in Dimension if (i := odd_one(things, d)) is not None}
     if len(set(odd.values())) == 1:  # plain to see, whatever the dimension
         return next(iter(odd.values()))
-    if belief.told in odd:
+    if belief.told is not None and belief.told in odd:
         return odd[belief.told]
     # In declaration order, so that the draw is a function of the generator alone.
     likely = [odd[d] for d in CORE_DIMENSIONS if d in belief.possible and d in odd]
@@ -159,8 +159,8 @@ def _experiment(
     belief: Belief, things: tuple[Thing, ...], dimension: Dimension, rng: np.random.Generator
 ) -> Aim:
     """Make one object odd in ``dimension`` by one transform: of the object itself where all are
-    alike; of its partner where they stand in pairs. The least way, then
-    the nearest thing, decides which."""
+    alike; of its partner where they stand in pairs. The shortest way
+    decides which, then the nearest object."""
 
     def partners(subject: int) -> list[int]:
         same = [
