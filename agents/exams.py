@@ -51,7 +51,7 @@ def sit(
     *,
     episodes: int,
     seed: int = 0,
-    slots: int = 8,
+    slots: int = 16,
     temperature: float = 0.5,
 ) -> tuple[dict[str, float], float]:
     """Play every exam.

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from agents import checkpoint
+from agents.config import TrainingConfig
+from oddoneout.demos.manifest import Manifest, vocabulary_fingerprint, write_manifest
+from oddoneout.demos.shards import ShardWriter
+from oddoneout.rules.language import INSTRUCTION_WORDS
+from scripts import train
+from scripts.common import UserError
+from tests.agents.made_up import MadeUp
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A set of made-up demonstrations on disk."""
+
+    def store(name: str, size: tuple[int, int] = (16, 16)):
+        data = MadeUp(12, size)
+        manifest = Manifest(
+            env_id="OddOneOut/Basic-v0",
+            env_args={},
+            policy="made up",
+            policy_args={},
+            seed=4,
+            episodes=12,
+            shard_episodes=12,
+            image_size=size,
+            instruction_words=INSTRUCTION_WORDS,
+            versions={},
+            vocabulary=vocabulary_fingerprint(),
+        )
+        write_manifest(tmp_path / name, manifest)
+        with ShardWriter(tmp_path / name, manifest, 0) as writer:
+            for i in range(12):
+                writer.add(data.episode(i))
+            writer.finish()
+        return tmp_path / name
+
+    return store
+
+
+def arguments(*data, out, **changes) -> train.Arguments:
+    training = TrainingConfig(frames=150, batch_episodes=4, warmup_steps=2)
+    return train.Arguments(
+        data=data, out=out, preset="tiny", training=training, device="cpu", **changes
+    )
+
+
+def test_the_script_trains_on_several_sets_and_remembers_them(stored, tmp_path, capsys):
+    args = arguments(stored("a"), stored("b"), out=tmp_path / "run", agent='{"heads": 1}')
+    train.train(args)
+    train.train(args)
+    assert "is finished" in capsys.readouterr().out
+    agent, meta = checkpoint.load_agent(tmp_path / "run")
+    assert agent.config.image_size == (16, 16)
+    assert agent.config.heads == 1
+    assert [part["seed"] for part in meta.demonstrations] == [4, 4]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["frames"] == 150
+
+
+def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
+    with pytest.raises(UserError, match="differ in image size"):
+        train.train(arguments(stored("a"), stored("b", (16, 24)), out=tmp_path / "run"))
+    for changes in ("{", '{"wings": 2}', '{"layers": 0}', "3"):
+        with pytest.raises(UserError, match="--agent"):
+            train.train(arguments(stored("a"), out=tmp_path / "run", agent=changes))
+    with pytest.raises(ValueError, match="should read"):
+        train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=("x=:{}",)))
+    assert not (tmp_path / "run").exists()
