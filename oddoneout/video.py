@@ -108,7 +108,8 @@ class Camera:
             probabilities=step.decision.probabilities,
         )
         room = step.env.unwrapped.present(view=self._view)  # pyright: ignore[reportAttributeAccessIssue]
-        acts = not explaining and (action is Action.CHOOSE or action in TRANSFORMS)
+        usable = now.transforms_left if action in TRANSFORMS else action is Action.CHOOSE
+        acts = not explaining and now.focus is not None and bool(usable)
         self._sink(
             Shot(
                 frame=compose(step.moment.image, room, caption),

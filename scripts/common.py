@@ -178,7 +178,9 @@ def _checkpoint(name: str, temperature: float | None) -> NamedPolicy:
         policy = load_policy(path) if temperature is None else load_policy(path, temperature)
     except (ValueError, OSError) as error:
         raise UserError(f"{name}: {error}") from error
-    return NamedPolicy(policy, path.stem, getattr(policy, "image_size", None))
+    run = path if path.is_dir() else path.parent
+    name = run.resolve().name if path.is_dir() or path.stem in ("final", "last") else path.stem
+    return NamedPolicy(policy, name, policy.image_size)
 
 
 def env_arguments(args: argparse.Namespace, policy: NamedPolicy | None = None) -> dict[str, Any]:
