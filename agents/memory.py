@@ -159,6 +159,10 @@ class Layer(nn.Module):
             nn.Linear(4 * config.width, config.width),
             nn.Dropout(config.dropout),
         )
+        # Begun as the identity: at first the picture reaches the heads undisturbed. A tiny
+        # rather than no weight, so that gradients pass from the first step.
+        for last in (self.attended, self.feed[2]):
+            nn.init.normal_(cast("nn.Linear", last).weight, std=1e-3)
 
     def forward(self, x: Tensor, turns: Tensor, mask: Tensor | None) -> Tensor:
         query, key, value = self._project(x, turns)

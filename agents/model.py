@@ -169,20 +169,22 @@ class Agent(nn.Module):
     def _spell(self, states: Tensor, batch: Batch) -> Spelling:
         told, valid = batch.targets.told, batch.inputs.valid
         spoken = valid & (told > 0)
-        words = batch.targets.sentences[told[spoken]]
         quiet = states[valid & (told == 0)]
+        sentences, rows = batch.targets.sentences, told[spoken]
         return Spelling(
-            logits=self.decoder(states[spoken], words),
-            words=words,
+            logits=self.decoder(states[spoken], sentences, rows),
+            words=sentences[rows],
             explaining=batch.targets.explaining[spoken],
-            silent=self.decoder(quiet, words.new_zeros(len(quiet), 1))[:, 0],
+            silent=self.decoder.first(quiet),
         )
 
 
 class Decoder(nn.Module):
-    """Spells a sentence from one state: a single recurrent layer, so weak on purpose.
+    """Spells a sentence from one state, word by word; weak on purpose.
 
-    What it says it must find in the state; it has no memory of its own beyond the sentence.
+    A recurrent cell follows the words so far; the state joins only where the next word is
+    scored, as in a transducer's joint network. So the content must stand in the state, no gate
+    can shut it out, and the words so far are followed once per different sentence of a batch.
     Word 0 both begins a sentence and ends it.
     """
 
@@ -194,24 +196,40 @@ class Decoder(nn.Module):
         self.cell = nn.GRU(config.decoder_width, config.decoder_width, batch_first=True)
         self.scores = nn.Linear(config.decoder_width, config.vocabulary)
 
-    def forward(self, states: Tensor, words: Tensor) -> Tensor:
-        """Scores of every word given the earlier ones: (N, D), int64 (N, W) -> (N, W, V)."""
-        content = self.state(states)
-        earlier = F.pad(words[:, :-1], (1, 0))
-        hidden, _ = self.cell(self.word(earlier) + content[:, None], content[None].tanh())
-        return self.scores(hidden)
+    def forward(self, states: Tensor, sentences: Tensor, rows: Tensor) -> Tensor:
+        """Scores of every word given the earlier ones.
+
+        Args:
+            states: (N, D).
+            sentences: int64 (S, W), different sentences.
+            rows: int64 (N,), which of them each state is to spell.
+
+        Returns:
+            (N, W, V).
+        """
+        before, _ = self.cell(self.word(F.pad(sentences[:, :-1], (1, 0))))
+        return self._next(before[rows], self.state(states)[:, None])
+
+    def first(self, states: Tensor) -> Tensor:
+        """Scores of the first word: (N, D) -> (N, V)."""
+        start = self.word.weight.new_zeros(1, 1, dtype=torch.int64)
+        before, _ = self.cell(self.word(start))
+        return self._next(before[:, 0], self.state(states))
 
     @torch.no_grad()
     def speak(self, states: Tensor) -> Tensor:
         """The likeliest words one after another: (N, D) -> int64 (N, W), 0 after the end."""
         content = self.state(states)
-        hidden = content[None].tanh()
+        hidden: Tensor | None = None
         word = torch.zeros(len(states), dtype=torch.int64, device=states.device)
         going = torch.ones_like(word, dtype=torch.bool)
         spoken: list[Tensor] = []
         for _ in range(self.length):
-            seen, hidden = self.cell((self.word(word) + content)[:, None], hidden)
-            word = torch.where(going, self.scores(seen[:, 0]).argmax(-1), 0)
+            before, hidden = self.cell(self.word(word)[:, None], hidden)
+            word = torch.where(going, self._next(before[:, 0], content).argmax(-1), 0)
             going = word != 0
             spoken.append(word)
         return torch.stack(spoken, dim=1)
+
+    def _next(self, before: Tensor, content: Tensor) -> Tensor:
+        return self.scores(F.gelu(before + content))
