@@ -1,13 +1,14 @@
 # Each command works on a fresh clone: it first prepares .venv (once; see scripts/setup.sh).
 PY := .venv/bin/python
 
-.PHONY: help demo test lint format wheel-test clean
+.PHONY: help demo test lint format pictures wheel-test clean
 
 help:
 	@echo "make demo        watch the package at work: results in demo/"
 	@echo "make test        lint, types, tests"
 	@echo "make lint        lint and types alone"
 	@echo "make format      sort imports, format the code"
+	@echo "make pictures    draw the README's pictures anew"
 	@echo "make wheel-test  build the wheel, try it in a clean virtual environment"
 	@echo "make clean       remove the virtual environment and everything built"
 
@@ -29,6 +30,11 @@ lint: .venv/ready
 format: .venv/ready
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+
+pictures: .venv/ready
+	@$(PY) -m scripts.levels_picture --out docs/images/levels.png
+	@$(PY) -m scripts.record --policy expert --env OddOneOut/Intervention-v0 \
+		--env-args '{"difficulty": "hard1"}' --out docs/images/intervention.gif
 
 wheel-test: .venv/ready
 	@bash scripts/wheel_test.sh
