@@ -10,6 +10,10 @@ from oddoneout.actions import Action
 from oddoneout.rules import language
 
 
+#: Stride of the "conv" encoder's first convolution.
+STEM = 4
+
+
 def _at_least(config: Any, name: str, lowest: int) -> None:
     if not getattr(config, name) >= lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {getattr(config, name)}")
@@ -60,7 +64,7 @@ class AgentConfig:
     sentence_words: int = language.MAX_WORDS
     instruction_words: int = language.INSTRUCTION_WORDS
     encoder: Literal["conv", "resnet18"] = "conv"
-    channels: tuple[int, ...] = (16, 32, 48, 48)
+    channels: tuple[int, ...] = (32, 64, 64)
     width: int = 192
     layers: int = 2
     heads: int = 4
@@ -95,7 +99,7 @@ class AgentConfig:
     @property
     def reduction(self) -> int:
         """By how much the encoder shrinks an image's side."""
-        return 32 if self.encoder == "resnet18" else 2 ** len(self.channels)
+        return 32 if self.encoder == "resnet18" else STEM * 2 ** (len(self.channels) - 1)
 
     @property
     def head_width(self) -> int:
@@ -112,11 +116,11 @@ class AgentConfig:
 PRESETS: Mapping[str, AgentConfig] = MappingProxyType(
     {
         "tiny": AgentConfig(
-            channels=(8, 16, 16, 16), width=32, layers=1, heads=2, decoder_width=32
+            channels=(8, 16, 16), width=32, layers=1, heads=2, decoder_width=32
         ),
         "cpu": AgentConfig(),
         "gpu": AgentConfig(
-            channels=(64, 128, 128, 128), width=512, layers=4, heads=8, decoder_width=256
+            channels=(64, 128, 128), width=512, layers=4, heads=8, decoder_width=256
         ),
     }
 )

