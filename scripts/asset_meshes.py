@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from oddoneout.rules.attributes import Shape
 
 RADIUS = 0.36
-HEIGHT = 0.7
+HEIGHT = 0.68
 
 Vec: TypeAlias = tuple[float, float, float]
 Profile: TypeAlias = Sequence[tuple[float, float]]  # (radius, z), from bottom to top
@@ -152,13 +152,13 @@ def box(
 
 
 def cube() -> list[Triangle]:
-    r, h = RADIUS, 0.5
+    r, h = 0.34, 0.46
     sides = [[(r, 0), (r, h)], [(r, h), (0, h)]]
     return lathe(sides, 4, flat=True, turn=math.pi / 4, base=[(0, 0), (r, 0)])
 
 
 def ball() -> list[Triangle]:
-    r, bands = RADIUS, 6
+    r, bands = 0.34, 6
     angles = [math.pi * i / bands for i in range(bands + 1)]
     profile = [(r * math.sin(a), r - r * math.cos(a)) for a in angles]
     profile[0], profile[-1] = (0.0, 0.0), (0.0, 2 * r)
@@ -176,13 +176,15 @@ def cone() -> list[Triangle]:
 
 
 def diamond() -> list[Triangle]:
-    r, h = RADIUS, HEIGHT
-    return lathe([[(0, 0), (r, 0.45 * h)], [(r, 0.45 * h), (0, h)]], 4, flat=True)
+    r, h, belt = RADIUS, HEIGHT, 0.25
+    # From above the lower half is hardly seen: the pattern is mostly on the upper one.
+    lower = lathe([[(0, 0), (r, belt)]], 4, flat=True, v=(0.0, 0.25))
+    return lower + lathe([[(r, belt), (0, h)]], 4, flat=True, v=(0.25, 1.0))
 
 
 def ring() -> list[Triangle]:
     """A tyre lying flat: its hole is seen from above."""
-    tube, section = 0.125, 6
+    tube, section = 0.13, 6
     profile = []
     for i in range(section + 1):
         angle = -math.pi / 2 + 2 * math.pi * i / section
@@ -192,7 +194,7 @@ def ring() -> list[Triangle]:
 
 def cross() -> list[Triangle]:
     """Three bars crossing at right angles, one of them upright."""
-    half, arm, h = 0.115, RADIUS - 0.02, HEIGHT
+    half, arm, h = 0.12, RADIUS - 0.02, HEIGHT
     low, high = h / 2 - half, h / 2 + half
     r = half * math.sqrt(2)
 
@@ -224,13 +226,13 @@ def hourglass() -> list[Triangle]:
 
 def mushroom() -> list[Triangle]:
     stem, r, h = 0.12, RADIUS, HEIGHT
-    rim = 0.44
-    cap = [(r, rim), (0.96 * r, rim + 0.1), (0.6 * r, h - 0.05), (0, h)]
+    rim = 0.46
+    cap = [(r, rim), (0.97 * r, rim + 0.08), (0.65 * r, h - 0.04), (0, h)]
     return lathe([[(stem, 0), (stem, rim)], [(stem, rim), (r, rim)], cap], 14)
 
 
 def table() -> list[Triangle]:
-    half, leg, h, slab = RADIUS / math.sqrt(2), 0.13, 0.62, 0.16
+    half, leg, h, slab = RADIUS / math.sqrt(2), 0.12, HEIGHT, 0.12
     under = h - slab
     r = RADIUS
     top = [[(r, under), (r, h)], [(r, h), (0, h)]]

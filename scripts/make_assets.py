@@ -44,7 +44,7 @@ def _dotted(u: Field, v: Field) -> NDArray[np.bool_]:
 PATTERNS: dict[Texture, Pattern] = {
     Texture.STRIPED: lambda u, v: ~_cell(v, 3.0),
     Texture.BARRED: lambda u, v: _cell(u, 4.0),
-    Texture.CHECKERED: lambda u, v: _cell(u, 4.0) ^ _cell(v, 2.0),
+    Texture.CHECKERED: lambda u, v: _cell(u, 4.0) ^ _cell(v, 2.5),
     Texture.DOTTED: _dotted,
     Texture.SWIRLED: lambda u, v: _cell(2.0 * u + 1.5 * v, 1.0),
     Texture.HALVED: lambda u, v: v > 0.68,

@@ -14,7 +14,7 @@ from oddoneout.rules.attributes import Color, Shape, Size, Texture
 
 #: Linear factor on a mesh and on nothing else; all objects share one collider.
 SCALE: Final[Mapping[Size, float]] = MappingProxyType(
-    {Size.SMALL: 0.6, Size.MEDIUM: 0.8, Size.LARGE: 1.0}
+    {Size.SMALL: 0.66, Size.MEDIUM: 0.82, Size.LARGE: 1.0}
 )
 
 #: Red, green, blue, alpha in [0, 1], as a fully lit bright part of the object shows them.
