@@ -62,7 +62,7 @@ def lathe(
     flat: bool = False,
     turn: float = 0.0,
     base: Profile = (),
-    v: tuple[float, float] = (0.0, 1.0),
+    v: Sequence[float] = (0.0, 1.0),
 ) -> list[Triangle]:
     """A solid of revolution with ``sides`` sides.
 
@@ -71,11 +71,13 @@ def lathe(
         flat: give every face its own normal.
         turn: azimuth of the first edge, in radians.
         base: an underside before the profile, hardly ever seen, so it takes no texture height.
-        v: texture heights of the profile's two ends.
+        v: texture heights of the profile's two ends, or of all its points.
     """
     lengths = [math.dist(a, b) for run in runs for a, b in pairwise(run)]
-    along = np.cumsum([0.0] * len(base) + lengths) if base else np.cumsum([0.0, *lengths])
-    heights = v[0] + (v[1] - v[0]) * along / sum(lengths)
+    along = np.cumsum([0.0, *lengths]) / sum(lengths)
+    heights = np.interp(along, along if len(v) > 2 else (0.0, 1.0), v)
+    if base:
+        heights = np.concatenate([[v[0]], heights])
     triangles: list[Triangle] = []
     segment = 0
     for run in [base, *runs] if base else runs:
@@ -172,14 +174,15 @@ def cylinder() -> list[Triangle]:
 
 def cone() -> list[Triangle]:
     r, h = RADIUS, HEIGHT
-    return lathe([[(r, 0), (r / 2, h / 2), (0, h)]], 16, base=[(0, 0), (r, 0)])
+    # Little is left near the tip: the pattern starts part of the way up.
+    side = [(r, 0), (r / 2, h / 2), (0, h)]
+    return lathe([side], 16, base=[(0, 0), (r, 0)], v=(0.36, 1.0))
 
 
 def diamond() -> list[Triangle]:
     r, h, belt = RADIUS, HEIGHT, 0.25
     # From above the lower half is hardly seen: the pattern is mostly on the upper one.
-    lower = lathe([[(0, 0), (r, belt)]], 4, flat=True, v=(0.0, 0.25))
-    return lower + lathe([[(r, belt), (0, h)]], 4, flat=True, v=(0.25, 1.0))
+    return lathe([[(0, 0), (r, belt)], [(r, belt), (0, h)]], 4, flat=True, v=(0.0, 0.35, 1.0))
 
 
 def ring() -> list[Triangle]:
@@ -189,7 +192,8 @@ def ring() -> list[Triangle]:
     for i in range(section + 1):
         angle = -math.pi / 2 + 2 * math.pi * i / section
         profile.append((RADIUS - tube + tube * math.cos(angle), tube + tube * math.sin(angle)))
-    return lathe([profile], 12)
+    # The profile ends where it began, underneath: most of the pattern is on the outer side.
+    return lathe([profile], 12, v=(0.0, 0.23, 0.46, 0.68, 0.79, 0.9, 1.0))
 
 
 def cross() -> list[Triangle]:
