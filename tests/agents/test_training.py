@@ -130,7 +130,7 @@ def test_evaluations_come_when_due_and_the_best_agent_is_kept(tmp_path):
         score = next(scores)
         return {"room/success": score}, score
 
-    options = replace(SAVING, evaluate_frames=120)
+    options = replace(SAVING, evaluate_frames=200)
     trainer(tmp_path, evaluation=evaluation, validation=MadeUp(4, seed=1), options=options).train()
     assert len(weights) == 3
     best, meta = checkpoint.load_agent(tmp_path / checkpoint.BEST)
