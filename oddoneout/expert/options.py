@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from oddoneout.rules.attributes import CORE_DIMENSIONS
+
 LEGIBLE: Final = 2.5  # metres from which looks can be told apart at 64 x 64 pixels
 _SHARES: Final = ("action_noise", "mistaken_experiments", "random_mix")
 _SWITCHES: Final = ("use_transforms", "blind", "random_order")
@@ -21,6 +23,9 @@ class ExpertOptions:
         use_transforms: False: it experiments without making anything odd.
         blind: True: it sees nothing.
         random_order: whether an untested dimension is drawn at random, or taken in order.
+        first: the dimension that its first experiment tests; None leaves it to ``random_order``.
+            Where it is the rewarded one, episodes of one experiment are short and complete
+            lessons in using what an experiment showed.
         legible: metres from which it can tell looks apart; objects farther off it approaches.
 
     Raises:
@@ -33,6 +38,7 @@ class ExpertOptions:
     use_transforms: bool = True
     blind: bool = False
     random_order: bool = True
+    first: str | None = None
     legible: float = LEGIBLE
 
     def __post_init__(self) -> None:
@@ -44,6 +50,9 @@ class ExpertOptions:
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ValueError(_refusal(name, "True or False", value))
+        if self.first is not None and self.first not in list(CORE_DIMENSIONS):
+            names = ", ".join(repr(d.value) for d in CORE_DIMENSIONS)
+            raise ValueError(_refusal("first", f"None or one of {names}", self.first))
         if not _is_number(self.legible) or not self.legible >= 1.0:
             raise ValueError(_refusal("legible", "a number of metres, at least 1", self.legible))
 

@@ -152,6 +152,8 @@ def _test(
     """The dimension to test next; drawn even where one is left, to keep draws in step."""
     left = [d for d in CORE_DIMENSIONS if d in possible]
     drawn = _any(left, rng)
+    if options.first is not None and len(left) == len(CORE_DIMENSIONS):
+        return Dimension(options.first)
     return drawn if options.random_order else left[0]
 
 
