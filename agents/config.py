@@ -9,7 +9,6 @@ from typing import Any, Literal
 from oddoneout.actions import Action
 from oddoneout.rules import language
 
-
 #: Stride of the "conv" encoder's first convolution.
 STEM = 4
 
@@ -64,7 +63,7 @@ class AgentConfig:
     sentence_words: int = language.MAX_WORDS
     instruction_words: int = language.INSTRUCTION_WORDS
     encoder: Literal["conv", "resnet18"] = "conv"
-    channels: tuple[int, ...] = (32, 64, 64)
+    channels: tuple[int, ...] = (32, 64)
     width: int = 192
     layers: int = 2
     heads: int = 4
@@ -115,9 +114,7 @@ class AgentConfig:
 #: Sizes to start from: for tests, for training on a few CPU cores, for a GPU.
 PRESETS: Mapping[str, AgentConfig] = MappingProxyType(
     {
-        "tiny": AgentConfig(
-            channels=(8, 16, 16), width=32, layers=1, heads=2, decoder_width=32
-        ),
+        "tiny": AgentConfig(channels=(8, 16), width=32, layers=1, heads=2, decoder_width=32),
         "cpu": AgentConfig(),
         "gpu": AgentConfig(
             channels=(64, 128, 128), width=512, layers=4, heads=8, decoder_width=256
