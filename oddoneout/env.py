@@ -122,6 +122,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, NDArray[Any]], int]):
         self._near = self._settings.describe is Describe.NEAR
         self._world = World(size)
         self._window = None
+        self._windowless = False
         self._episode: Episode | None = None
         self._over = True
 
@@ -331,10 +332,16 @@ class OddOneOutEnv(gymnasium.Env[dict[str, NDArray[Any]], int]):
         return info
 
     def _show(self) -> None:
-        if self.render_mode != "human":
+        if self.render_mode != "human" or self._windowless:
             return
         if self._window is None:
-            from oddoneout.window import Window
+            from oddoneout.window import NoDisplayError, Window
 
-            self._window = Window("oddoneout")
+            try:
+                self._window = Window("oddoneout")
+            except NoDisplayError as error:
+                # A missing screen must not end a run that needs none.
+                self._windowless = True
+                gymnasium.logger.warn(f'render_mode="human" shows nothing: {error}')
+                return
         self._window.show(self.present())

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -73,8 +72,9 @@ def test_gymnasium_finds_nothing_to_complain_about(id: str) -> None:
     env = gymnasium.make(id, disable_env_checker=True, render_mode="rgb_array")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # Without a display the "human" mode cannot be tried; rgb_array is tested below.
-        check_env(env.unwrapped, skip_render_check="DISPLAY" not in os.environ)
+        # Where there is no display, "human" says so and goes on without a window.
+        warnings.filterwarnings("ignore", message=".*shows nothing: no window")
+        check_env(env.unwrapped)
     env.close()
 
 
