@@ -31,7 +31,7 @@ def test_configs_are_values():
         ({"encoder": "vit"}, "encoder"),
         ({"channels": ()}, "channels"),
         ({"channels": (16, 0)}, "channels"),
-        ({"image_size": (8, 64)}, "image_size"),
+        ({"image_size": (7, 64)}, "image_size"),
         ({"image_size": (16, 64), "encoder": "resnet18"}, "image_size"),
         ({"dropout": 1.0}, "dropout"),
         ({"context": 0}, "context"),
