@@ -26,7 +26,7 @@ class AgentPolicy:
     Args:
         agent: used as it is, on its device; put it into evaluation mode first.
         temperature: of the actions drawn; 0 takes the likeliest.
-        speak: whether decisions carry the sentence that the agent predicts.
+        speak: whether decisions carry the sentences that the agent predicts.
     """
 
     def __init__(self, agent: Agent, temperature: float = 0.5, speak: bool = True) -> None:
@@ -81,6 +81,7 @@ class AgentPolicy:
             self._cache,
         )
         said = self.agent.speak(states[rows]).cpu().numpy() if self.speak else None
+        foretold = self.agent.foretell(states[rows]).cpu().numpy() if self.speak else None
         likely = logits[rows].double().softmax(-1).cpu().numpy()
         decisions = []
         for i, moment in enumerate(moments):
@@ -91,6 +92,7 @@ class AgentPolicy:
                     label=action,
                     says=None if said is None else language.decode(said[i]),
                     probabilities=likely[i].astype(np.float32),
+                    foretells=None if foretold is None else language.decode(foretold[i]),
                 )
             )
         return decisions

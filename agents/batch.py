@@ -58,6 +58,8 @@ class Targets(_Movable):
         labels: int64 (B, T), the action to imitate, or `IGNORED` (padding too).
         sentences: int64 (S, W) word ids of the batch's different sentences; row 0 is empty.
         told: int64 (B, T), the row of `sentences` that stands at each step, 0 for none.
+        coming: int64 (B, T), at steps of a search the row of `sentences` with which its choice
+            will be explained, 0 where none is made.
         explaining: bool (B, T), whether the step lies in an explaining phase.
         rewards: float32 (B, T), what the executed action brought.
     """
@@ -65,6 +67,7 @@ class Targets(_Movable):
     labels: Tensor
     sentences: Tensor
     told: Tensor
+    coming: Tensor
     explaining: Tensor
     rewards: Tensor
 

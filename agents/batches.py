@@ -166,6 +166,7 @@ def collate(episodes: Sequence[Trajectory], config: AgentConfig, words: Words) -
     trials = np.zeros((rows, steps), np.int64)
     labels = np.full((rows, steps), IGNORED, np.int64)
     told = np.zeros((rows, steps), np.int64)
+    coming = np.zeros((rows, steps), np.int64)
     explaining = np.zeros((rows, steps), np.bool_)
     rewards = np.zeros((rows, steps), np.float32)
     numbers: dict[str, int] = {"": 0}
@@ -181,6 +182,7 @@ def collate(episodes: Sequence[Trajectory], config: AgentConfig, words: Words) -
         labels[row, :n] = said.labels
         told[row, :n] = [numbers.setdefault(text, len(numbers)) for text in said.explanations]
         explaining[row, :n] = said.explaining
+        coming[row, :n] = _coming(told[row, :n], said.trials, said.explaining)
         rewards[row, :n] = seen.rewards
         begin += n
     sentences = np.stack([words[text] for text in numbers]).astype(np.int64)
@@ -198,10 +200,20 @@ def collate(episodes: Sequence[Trajectory], config: AgentConfig, words: Words) -
             labels=tensor(labels),
             sentences=tensor(sentences),
             told=tensor(told),
+            coming=tensor(coming),
             explaining=tensor(explaining),
             rewards=tensor(rewards),
         ),
     )
+
+
+def _coming(
+    told: NDArray[np.int64], trials: NDArray[np.uint8], explaining: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """(n,) at each step of a search what its trial's choice will be explained with."""
+    outcomes = np.zeros(int(trials.max()) + 1, np.int64)
+    outcomes[trials[explaining]] = told[explaining]
+    return np.where(explaining, 0, outcomes[trials])
 
 
 def _check(episodes: Sequence[Trajectory], steps: int, config: AgentConfig) -> None:

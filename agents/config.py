@@ -141,6 +141,8 @@ class TrainingConfig:
         decisive_weight: weight, in the action loss, of the steps whose label is to choose or
             to transform; they are rare and decide everything.
         explanation_weight: of the explanation loss; 0 is the no-explanation arm.
+        foretell_weight: within the explanation loss, of predicting during a search how its choice
+            will be explained.
         silence_weight: within the explanation loss, of saying nothing where nothing stands.
         reconstruction_weight: of the image loss, if the agent has that head.
         reward_weight: of the reward loss, if the agent has that head.
@@ -148,6 +150,7 @@ class TrainingConfig:
         shift: largest random shift of an episode's images, in pixels.
         precision: "bf16" (autocast) or "float32".
         seed: of initialization, order and augmentation.
+        start: a run or checkpoint whose weights training begins from; "" begins anew.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -166,19 +169,26 @@ class TrainingConfig:
     decisive_weight: float = 1.0
     explanation_weight: float = 1.0
     silence_weight: float = 0.1
+    foretell_weight: float = 0.5
     reconstruction_weight: float = 0.1
     reward_weight: float = 0.1
     mirror: float = 0.5
     shift: int = 2
     precision: Literal["bf16", "float32"] = "bf16"
     seed: int = 0
+    start: str = ""
 
     def __post_init__(self) -> None:
         for name in ("frames", "batch_episodes", "batch_frames"):
             _at_least(self, name, 1)
         for name in ("weight_decay", "warmup_steps", "decisive_weight", "shift", "seed"):
             _at_least(self, name, 0)
-        for name in ("explanation_weight", "silence_weight", "reconstruction_weight"):
+        for name in (
+            "explanation_weight",
+            "silence_weight",
+            "foretell_weight",
+            "reconstruction_weight",
+        ):
             _at_least(self, name, 0)
         _at_least(self, "reward_weight", 0)
         _one_of(self, "schedule", ("cosine", "wsd"))

@@ -28,18 +28,21 @@ def counts(batch: Batch, config: TrainingConfig) -> Tensor:
     spoken = valid & (told > 0)
     during = (spoken & ~batch.targets.explaining).sum()
     after = (spoken & batch.targets.explaining).sum()
+    foretold = (valid & (batch.targets.coming > 0)).sum()
     silent = (valid & (told == 0)).sum()
     frames = valid.sum()
     found = {
         "action": actions + (config.decisive_weight - 1.0) * decisive,
         "explanation": during + after,
         "silence": silent,
+        "foretelling": foretold,
         "reconstruction": frames,
         "reward": frames,
         "action_accuracy": actions,
         "decisive_accuracy": decisive,
         "properties_accuracy": during,
         "outcome_accuracy": after,
+        "foretelling_accuracy": foretold,
         "silence_accuracy": silent,
     }
     return torch.stack([found[name].double() for name in NAMES])
@@ -66,7 +69,11 @@ def part(losses: Losses, shares: Mapping[str, Tensor], config: TrainingConfig) -
     return (
         share("action")
         + config.explanation_weight
-        * (share("explanation") + config.silence_weight * share("silence"))
+        * (
+            share("explanation")
+            + config.silence_weight * share("silence")
+            + config.foretell_weight * share("foretelling")
+        )
         + config.reconstruction_weight * share("reconstruction")
         + config.reward_weight * share("reward")
     )

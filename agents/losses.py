@@ -29,12 +29,14 @@ class Losses:
         action: cross-entropy of the labels.
         explanation: cross-entropy per standing sentence, summed over its words.
         silence: cross-entropy of saying nothing where nothing stands.
+        foretelling: cross-entropy per outcome to come, at every step of its search.
         reconstruction: mean squared error of redrawn images, 0 without that head.
         reward: mean squared error of predicted rewards, 0 without that head.
         action_accuracy: share of labels that are the likeliest action.
         decisive_accuracy: the same where the label is to choose or transform.
         properties_accuracy: share of sentences during the search with every word predicted.
         outcome_accuracy: the same after a choice.
+        foretelling_accuracy: share of outcomes to come with every word predicted.
         silence_accuracy: share of silent steps at which nothing would be said.
     """
 
@@ -42,12 +44,14 @@ class Losses:
     action: Tensor
     explanation: Tensor
     silence: Tensor
+    foretelling: Tensor
     reconstruction: Tensor
     reward: Tensor
     action_accuracy: Tensor
     decisive_accuracy: Tensor
     properties_accuracy: Tensor
     outcome_accuracy: Tensor
+    foretelling_accuracy: Tensor
     silence_accuracy: Tensor
 
 
@@ -69,26 +73,30 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
 
     action = action_loss(outputs.logits, labels, imitated, decisive, config)
     explanation, silence = explanation_losses(spelling)
+    foretelling = sentence_loss(spelling.foretold, spelling.coming)
     reconstruction = reconstruction_loss(outputs, batch)
     reward = reward_loss(outputs, batch)
 
-    counted = counted_words(spelling.words)
-    spelled = ((spelling.logits.argmax(-1) == spelling.words) | ~counted).all(-1)
+    spelled = spelled_right(spelling.logits, spelling.words)
     outcome = spelling.explaining
     return Losses(
         total=action
-        + config.explanation_weight * (explanation + config.silence_weight * silence)
+        + config.explanation_weight
+        * (explanation + config.silence_weight * silence + config.foretell_weight * foretelling)
         + config.reconstruction_weight * reconstruction
         + config.reward_weight * reward,
         action=action,
         explanation=explanation,
         silence=silence,
+        foretelling=foretelling,
         reconstruction=reconstruction,
         reward=reward,
         action_accuracy=mean(right, imitated),
         decisive_accuracy=mean(right, decisive),
         properties_accuracy=mean(spelled, ~outcome),
         outcome_accuracy=mean(spelled, outcome),
+        foretelling_accuracy=spelled_right(spelling.foretold, spelling.coming).float().sum()
+        / max(1, len(spelling.coming)),
         silence_accuracy=spelling.silent.argmax(-1).eq(0).float().sum()
         / max(1, len(spelling.silent)),
     )
@@ -115,22 +123,29 @@ def counted_words(words: Tensor) -> Tensor:
     )
 
 
-def explanation_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
-    """Per sentence where one stands, and of the immediate end where none does.
+def spelled_right(logits: Tensor, words: Tensor) -> Tensor:
+    """bool (N,): every counted word is the likeliest, given the true words before it."""
+    return ((logits.argmax(-1) == words) | ~counted_words(words)).all(-1)
+
+
+def sentence_loss(logits: Tensor, words: Tensor) -> Tensor:
+    """Cross-entropy (N, W, V) against (N, W) per sentence.
 
     A sentence's words are summed, not averaged: the few words that say something must not be
     diluted by those that every sentence shares.
     """
-    each = F.cross_entropy(
-        spelling.logits.float().flatten(0, 1), spelling.words.flatten(), reduction="none"
-    )
-    said = torch.where(counted_words(spelling.words), each.view_as(spelling.words), 0.0)
-    spoken = said.sum() / max(1, len(said))
+    each = F.cross_entropy(logits.float().flatten(0, 1), words.flatten(), reduction="none")
+    said = torch.where(counted_words(words), each.view_as(words), 0.0)
+    return said.sum() / max(1, len(said))
+
+
+def explanation_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
+    """Per sentence where one stands, and of the immediate end where none does."""
     silent = spelling.silent.float()
     silence = F.cross_entropy(
         silent, torch.zeros(len(silent), dtype=torch.int64, device=silent.device), reduction="sum"
     ) / max(1, len(silent))
-    return spoken, silence
+    return sentence_loss(spelling.logits, spelling.words), silence
 
 
 def reconstruction_loss(outputs: Outputs, batch: Batch) -> Tensor:

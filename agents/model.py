@@ -25,12 +25,17 @@ class Spelling:
         words: int64 (N, W) the true words; 0 ends a sentence.
         explaining: bool (N,) whether the step lies in an explaining phase.
         silent: (M, V) first-word scores at the M valid steps where nothing stands.
+        foretold: (K, W, V) next-word scores of the outcome to come, at the K steps of searches
+            that end in a choice.
+        coming: int64 (K, W) the true words of those outcomes.
     """
 
     logits: Tensor
     words: Tensor
     explaining: Tensor
     silent: Tensor
+    foretold: Tensor
+    coming: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,11 @@ class Agent(nn.Module):
 
     def speak(self, states: Tensor) -> Tensor:
         """The likeliest sentence, word by word: states (N, D) -> int64 (N, W), 0 = padding."""
-        return self.decoder.speak(states)
+        return self.decoder.speak(self.decoder.state(states))
+
+    def foretell(self, states: Tensor) -> Tensor:
+        """The likeliest explanation of the choice to come: as `speak`."""
+        return self.decoder.speak(self.decoder.ahead(states))
 
     def _tokens(self, inputs: Inputs, features: Tensor) -> Tensor:
         """One token per step, (B, T, D); the features of the F valid frames put in place."""
@@ -171,16 +180,24 @@ class Agent(nn.Module):
         spoken = valid & (told > 0)
         quiet = states[valid & (told == 0)]
         sentences, rows = batch.targets.sentences, told[spoken]
+        searching = valid & (batch.targets.coming > 0)
+        outcomes = batch.targets.coming[searching]
+        decoder = self.decoder
         return Spelling(
-            logits=self.decoder(states[spoken], sentences, rows),
+            logits=decoder(decoder.state(states[spoken]), sentences, rows),
             words=sentences[rows],
             explaining=batch.targets.explaining[spoken],
-            silent=self.decoder.first(quiet),
+            silent=decoder.first(decoder.state(quiet)),
+            foretold=decoder(decoder.ahead(states[searching]), sentences, outcomes),
+            coming=sentences[outcomes],
         )
 
 
 class Decoder(nn.Module):
     """Spells a sentence from one state, word by word; weak on purpose.
+
+    Two readings of the state can be spelled: `state`, what is being said now, and `ahead`, what
+    will be said of the choice to come.
 
     A recurrent cell follows the words so far; the state joins only where the next word is
     scored, as in a transducer's joint network. So the content must stand in the state, no gate
@@ -192,36 +209,36 @@ class Decoder(nn.Module):
         super().__init__()
         self.length = config.sentence_words
         self.state = nn.Linear(config.width, config.decoder_width)
+        self.ahead = nn.Linear(config.width, config.decoder_width)
         self.word = nn.Embedding(config.vocabulary, config.decoder_width)
         self.cell = nn.GRU(config.decoder_width, config.decoder_width, batch_first=True)
         self.scores = nn.Linear(config.decoder_width, config.vocabulary)
 
-    def forward(self, states: Tensor, sentences: Tensor, rows: Tensor) -> Tensor:
+    def forward(self, content: Tensor, sentences: Tensor, rows: Tensor) -> Tensor:
         """Scores of every word given the earlier ones.
 
         Args:
-            states: (N, D).
+            content: (N, C), readings of states.
             sentences: int64 (S, W), different sentences.
-            rows: int64 (N,), which of them each state is to spell.
+            rows: int64 (N,), which of them each reading is to spell.
 
         Returns:
             (N, W, V).
         """
         before, _ = self.cell(self.word(F.pad(sentences[:, :-1], (1, 0))))
-        return self._next(before[rows], self.state(states)[:, None])
+        return self._next(before[rows], content[:, None])
 
-    def first(self, states: Tensor) -> Tensor:
-        """Scores of the first word: (N, D) -> (N, V)."""
+    def first(self, content: Tensor) -> Tensor:
+        """Scores of the first word: (N, C) -> (N, V)."""
         start = self.word.weight.new_zeros(1, 1, dtype=torch.int64)
         before, _ = self.cell(self.word(start))
-        return self._next(before[:, 0], self.state(states))
+        return self._next(before[:, 0], content)
 
     @torch.no_grad()
-    def speak(self, states: Tensor) -> Tensor:
-        """The likeliest words one after another: (N, D) -> int64 (N, W), 0 after the end."""
-        content = self.state(states)
+    def speak(self, content: Tensor) -> Tensor:
+        """The likeliest words one after another: (N, C) -> int64 (N, W), 0 after the end."""
         hidden: Tensor | None = None
-        word = torch.zeros(len(states), dtype=torch.int64, device=states.device)
+        word = torch.zeros(len(content), dtype=torch.int64, device=content.device)
         going = torch.ones_like(word, dtype=torch.bool)
         spoken: list[Tensor] = []
         for _ in range(self.length):

@@ -131,6 +131,8 @@ class Trainer:
         self.meta = checkpoint.Meta(agent, training, tuple(summaries))
         if (run / checkpoint.LAST).exists():
             self._restore()
+        elif training.start:
+            self._begin_from(Path(training.start))
         self.network: nn.Module = self.agent
         if self.ranks.ranks > 1:
             self.network = nn.parallel.DistributedDataParallel(
@@ -304,6 +306,15 @@ class Trainer:
                     tensors[f"optimizer.{k}.{parameter_name}"] = v
             self._saved = time.monotonic()
         checkpoint.save(self.run / name, tensors, replace(self.meta, state=asdict(self.state)))
+
+    def _begin_from(self, path: Path) -> None:
+        """Take over another run's weights, and nothing else of it."""
+        other, meta = checkpoint.load_agent(path)
+        if meta.agent != self.meta.agent:
+            raise checkpoint.CheckpointError(
+                f"{path} holds an agent of another shape: {meta.agent}, not {self.meta.agent}"
+            )
+        checkpoint.fill(path, self.agent, other.state_dict())
 
     def _restore(self) -> None:
         path = self.run / checkpoint.LAST

@@ -299,7 +299,7 @@ def evaluate(
         said = words.setdefault(step.seed, _Words([], {}))
         said.says.append(step.decision.says)
         if step.decision.action == Action.CHOOSE:
-            said.foretells[step.time] = getattr(step.decision, "foretells", None)
+            said.foretells[step.time] = step.decision.foretells
 
     def make_env() -> gymnasium.Env:
         return gymnasium.make(env_id, disable_env_checker=True, **arguments)

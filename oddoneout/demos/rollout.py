@@ -45,12 +45,15 @@ class Decision:
             demonstrator was disturbed).
         says: the sentence that the policy predicts to stand now; None if it does not speak.
         probabilities: float32 (9,) over actions, None if it has none.
+        foretells: how the policy expects its choice to be explained, predicted before anything
+            is told; None if it does not foretell.
     """
 
     action: int
     label: int
     says: str | None = None
     probabilities: NDArray[np.float32] | None = None
+    foretells: str | None = None
 
 
 class Policy(Protocol):

@@ -49,6 +49,7 @@ def random_batch(
             labels=torch.where(valid, draw(config.actions, rows, steps), IGNORED),
             sentences=sentences,
             told=torch.where(valid & (draw(2, rows, steps) > 0), draw(6, rows, steps), 0),
+            coming=torch.where(valid & (draw(2, rows, steps) > 0), draw(6, rows, steps), 0),
             explaining=draw(2, rows, steps) > 0,
             rewards=draw(2, rows, steps).float(),
         ),

@@ -6,8 +6,8 @@ import torch
 
 from agents.batch import IGNORED
 from agents.config import TrainingConfig
-from agents.losses import action_loss, counted_words, explanation_losses, losses, mean
-from agents.model import Agent, Spelling
+from agents.losses import action_loss, counted_words, losses, mean, sentence_loss
+from agents.model import Agent
 from oddoneout.actions import Action
 from tests.agents.examples import random_batch, tiny
 
@@ -88,12 +88,8 @@ def test_words_after_the_end_count_nowhere():
     logits = torch.zeros(1, 3, 8)
     spoiled = logits.clone()
     spoiled[:, 2] = 1e4 * torch.arange(8)
-    nowhere = torch.zeros(1, dtype=torch.bool)
-    first, second = (
-        explanation_losses(Spelling(values, words, nowhere, torch.zeros(0, 8)))
-        for values in (logits, spoiled)
-    )
-    assert first[0].item() == second[0].item() == pytest.approx(2 * math.log(8))
+    first, second = (sentence_loss(values, words) for values in (logits, spoiled))
+    assert first.item() == second.item() == pytest.approx(2 * math.log(8))
 
 
 def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
