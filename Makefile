@@ -4,7 +4,7 @@ PY := .venv/bin/python
 .PHONY: help demo test lint format pictures wheel-test clean
 
 help:
-	@echo "make demo        watch the package at work: results in demo/"
+	@echo "make demo        train two agents, one with explanations: report and films in demo/ (12 minutes)"
 	@echo "make test        lint, types, tests"
 	@echo "make lint        lint and types alone"
 	@echo "make format      sort imports, format the code"

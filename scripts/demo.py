@@ -1,96 +1,257 @@
-"""Watch the package at work: films of the expert in every level, and what it and chance reach.
+"""Watch the package at work: what explanations speak of decides what an agent learns.
 
-python -m scripts.demo --out demo
+    python -m scripts.demo --out demo [--dimension color] [--minutes 12]
+
+In Confounded rooms one object is odd in color, shape and texture at once. Two agents learn from the
+same demonstrations there: one also learns to predict explanations, which speak of one dimension
+only; the other is told nothing. Deconfounded rooms, where the three dimensions point at different
+objects, then show what each has learned to look for. The same command again goes on where it was
+interrupted. Results: report.md, with numbers, curves and films.
 """
 
 import argparse
 import json
+import signal
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
-from oddoneout.baselines import RandomObjectPolicy, RandomPolicy
 from oddoneout.demos.rollout import Policy
-from oddoneout.evaluation import Scores, evaluate
-from oddoneout.rules.levels import CATALOGUE, Level
+from oddoneout.evaluation import evaluate
+from oddoneout.rules.levels import CATALOGUE
 from oddoneout.video import record
-from scripts import common
+from scripts import common, demo_report, side_by_side
+from scripts.demo_report import CONFOUNDED, DECONFOUNDED, DIMENSIONS, NOTHING, label, scores_path
+
+INTERVENTION: Final = "OddOneOut/Intervention-v0"
+BASELINES: Final = ("expert", "random_object", "random")
+
+#: Minutes kept for evaluating and filming the trained agents.
+AFTERWARDS: Final = 2.0
+
+#: What is still to be made -> how.
+Tasks = dict[Path, Callable[[], None]]
 
 
-def films(out: Path, seed: int) -> list[Path]:
-    """The expert in every level: an mp4 and a contact sheet each."""
-    made = []
-    for level in CATALOGUE.values():
-        episodes = 1 if level.experiments else 3
-        for ending in ("mp4", "png"):
-            path = out / f"expert_{level.name.lower()}.{ending}"
-            record(
-                common.expert_policy({}),
-                level.id,
-                None,
-                path,
-                episodes=episodes,
-                seed=seed,
-                policy_name="expert",
+@dataclass(frozen=True)
+class Sizes:
+    """How much is done of everything."""
+
+    demonstrations: int
+    shard_episodes: int
+    test_episodes: int
+    level_episodes: int
+    film_episodes: int
+    preset: str
+    frames: int
+    curve_frames: int
+    curve_episodes: int
+
+
+FULL: Final = Sizes(8000, 250, 300, 100, 5, "cpu", 4_000_000, 150_000, 64)
+QUICK: Final = Sizes(16, 8, 3, 1, 1, "tiny", 400, 0, 2)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a demo is made of; one folder holds one demo.
+
+    Attributes:
+        dimension: the one that explanations speak of.
+        minutes: budget of the whole.
+        seed: of demonstrations, training and test rooms (which never coincide).
+        quick: just see whether everything works.
+    """
+
+    dimension: str
+    minutes: float
+    seed: int
+    quick: bool
+
+
+def score(
+    policy: str, name: str, env: str, env_args: dict[str, Any], episodes: int, seed: int, out: Path
+) -> None:
+    """Evaluate a policy (one with a name, or the folder of a run) and write its scores."""
+    player = _player(policy)
+    scores = evaluate(player, env, env_args, episodes=episodes, seed=seed, policy_name=name)
+    partly = out.with_name(f".{out.name}")
+    partly.write_text(json.dumps(scores.to_json(), indent=2) + "\n", encoding="utf-8")
+    partly.replace(out)
+
+
+def film(
+    policy: str, name: str, env: str, env_args: dict[str, Any], episodes: int, seed: int, out: Path
+) -> None:
+    """Film the first episodes that ``score`` plays with the same seed."""
+    partly = out.with_name(f".{out.name}")
+    record(_player(policy), env, env_args, partly, episodes=episodes, seed=seed, policy_name=name)
+    partly.replace(out)
+
+
+def _player(policy: str) -> Policy:
+    arguments = argparse.Namespace(policy=policy, temperature=None, expert_args={})
+    return common.make_policy(arguments).policy
+
+
+class Demo:
+    """One demo in one folder; every stage does what is not done yet.
+
+    Args:
+        out: the folder; what is found there goes on.
+        settings: what to make.
+
+    Raises:
+        UserError: if the folder holds a demo of other settings, or cannot be made.
+    """
+
+    def __init__(self, out: Path, settings: Settings) -> None:
+        self.out, self.settings, self.start = out, settings, time.monotonic()
+        self.data, self.runs, self._file = out / "data", out / "runs", out / "state.json"
+        self._told = (settings.dimension, NOTHING)
+        self._sizes = QUICK if settings.quick else FULL
+        self.state: dict[str, Any] = {"settings": asdict(settings), "seconds": {}}
+        try:
+            for folder in (out, self.runs, out / "scores"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise common.UserError(f"cannot make the folder {str(out)!r}: {error}") from error
+        if self._file.exists():
+            self.state = json.loads(self._file.read_text(encoding="utf-8"))
+        if self.state["settings"] != asdict(settings):
+            raise common.UserError(
+                f"{out}/ holds a demo of other settings, {self.state['settings']}: "
+                "remove it, or name another folder with --out"
             )
-            made.append(path)
-            print(f"wrote {path}", flush=True)
-    return made
 
+    def run(self) -> None:
+        """All stages, one after the other."""
+        cores = side_by_side.cores()
+        with self._stage("1/5 expert and chance", "in every level"):
+            side_by_side.calls(self._to_do(self._baselines()), min(cores, 4))
+        with self._stage("2/5 demonstrations", f"in Confounded, explaining {self._told[0]}"):
+            self._collect(cores)
+        with self._stage("3/5 training", " and ".join(map(label, self._told)) + " side by side"):
+            self._train(max(1, min(4, cores // 2)))
+        with self._stage("4/5 agents at work", "in rooms that neither has seen"):
+            side_by_side.calls(self._to_do(self._exams()), min(cores, 4))
+        with self._stage("5/5 report", "numbers, curves, films"):
+            print(demo_report.write(self.out, self.state))
 
-def scores(level: Level, episodes: int, seed: int) -> list[Scores]:
-    """Expert and chance in one level."""
-    policies: dict[str, Policy] = {
-        "expert": common.expert_policy({}),
-        "random_object": RandomObjectPolicy(),
-        "random": RandomPolicy(),
-    }
-    return [
-        evaluate(policy, level.id, episodes=episodes, seed=seed, policy_name=name)
-        for name, policy in policies.items()
-    ]
+    @contextmanager
+    def _stage(self, name: str, what: str) -> Iterator[None]:
+        start = time.monotonic()
+        gone = (start - self.start) / 60.0
+        print(f"[{name}] {what} ({gone:.1f} of {self.settings.minutes:g} minutes gone)", flush=True)
+        try:
+            yield
+        finally:
+            seconds, stage = self.state["seconds"], name.partition(" ")[2]
+            seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - start, 1)
+            self._save()
 
+    def _save(self) -> None:
+        partial = self._file.with_name(f".{self._file.name}")
+        partial.write_text(json.dumps(self.state, indent=2) + "\n", encoding="utf-8")
+        partial.replace(self._file)
 
-def score_table(results: list[Scores]) -> str:
-    rows = [
-        (
-            result.env,
-            result.policy,
-            str(result.success),
-            f"{result.mean_return.value:.2f}",
-            f"{result.steps.value:.1f}",
-            " ".join(f"{e.value:.2f}" for e in result.experiments),
-        )
-        for result in results
-    ]
-    header = ("level", "policy", "success [95%]", "return", "steps per trial", "experiments")
-    return common.table(header, rows)
+    def _to_do(self, tasks: Tasks) -> Tasks:
+        return {path: task for path, task in tasks.items() if not path.exists()}
+
+    def _scoring(self, name: str, policy: str, env: str, episodes: int) -> Tasks:
+        args = {"dimension": self._told[0]} if env in (CONFOUNDED, DECONFOUNDED) else {}
+        path = scores_path(self.out, name, env)
+        seed = self.settings.seed
+        return {path: partial(score, policy, name, env, args, episodes, seed, path)}
+
+    def _baselines(self) -> Tasks:
+        """Everything that needs no training."""
+        tasks: Tasks = {}
+        for name in BASELINES:
+            for level in CATALOGUE.values():
+                tasks |= self._scoring(name, name, level.id, self._sizes.level_episodes)
+        path = self.out / "expert.mp4"
+        args, seed = {"difficulty": "hard1"}, self.settings.seed
+        tasks[path] = partial(film, "expert", "expert", INTERVENTION, args, 1, seed, path)
+        return tasks
+
+    def _exams(self) -> Tasks:
+        """Everything that the trained agents are asked to do."""
+        sizes, args = self._sizes, {"dimension": self._told[0]}
+        tasks: Tasks = {}
+        for told in self._told:
+            run = str(self.runs / told)
+            for env in (CONFOUNDED, DECONFOUNDED):
+                tasks |= self._scoring(told, run, env, sizes.test_episodes)
+        for path in (self.out / "agent.mp4", self.out / "agent.png"):
+            run, name = str(self.runs / self._told[0]), label(self._told[0])
+            tasks[path] = partial(
+                film, run, name, DECONFOUNDED, args, sizes.film_episodes, self.settings.seed, path
+            )
+        return tasks
+
+    def _untrained(self) -> list[str]:
+        return [t for t in self._told if not (self.runs / t / "final.safetensors").exists()]
+
+    def _collect(self, workers: int) -> None:
+        if not self._untrained() or (self.state.get("collected") and self.data.exists()):
+            return
+        sizes = self._sizes
+        collecting = (
+            "scripts.collect", "--env", CONFOUNDED, "--out", str(self.data),
+            "--env-args", json.dumps({"dimension": self._told[0]}),
+            "--expert-args", json.dumps({"action_noise": 0.1}),
+            "--episodes", str(sizes.demonstrations), "--seed", str(self.settings.seed),
+            "--shard-episodes", str(sizes.shard_episodes), "--workers", str(workers),
+        )  # fmt: skip
+        side_by_side.commands({"collect": collecting})
+        self.state["collected"] = True
+
+    def _train(self, threads: int) -> None:
+        """As long as the budget allows; how long is settled once, for both agents."""
+        gone = (time.monotonic() - self.start) / 60.0
+        minutes = max(self.settings.minutes - gone - AFTERWARDS, self.settings.minutes / 4.0)
+        minutes = self.state.setdefault("training_minutes", round(minutes, 2))
+        self._save()
+        todo = self._untrained()
+        if todo:
+            side_by_side.commands({told: self._training(told, minutes, threads) for told in todo})
+
+    def _training(self, told: str, minutes: float, threads: int) -> tuple[str, ...]:
+        sizes, args = self._sizes, json.dumps({"dimension": self._told[0]})
+        return (
+            "scripts.train", "--data", str(self.data), "--out", str(self.runs / told),
+            "--preset", sizes.preset, "--seed", str(self.settings.seed),
+            "--frames", str(sizes.frames), "--max-minutes", str(minutes),
+            "--explanation-weight", "0" if told == NOTHING else "1",
+            "--evaluate", f"deconfounded={DECONFOUNDED}:{args}",
+            "--evaluate-frames", str(sizes.curve_frames),
+            "--evaluate-episodes", str(sizes.curve_episodes),
+            "--threads", str(threads), "--save-seconds", "30",
+        )  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m scripts.demo", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
-    parser.add_argument("--episodes", type=common.positive, default=100, help="per level")
-    parser.add_argument("--seed", type=common.seed_number, default=1)
-    args = parser.parse_args()
-    start = time.monotonic()
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise common.UserError(f"cannot make the folder {str(args.out)!r}: {error}") from error
-
-    films(args.out, args.seed)
-    results = []
-    for level in CATALOGUE.values():
-        results += scores(level, args.episodes, args.seed)
-        print(f"scored {level.id}", flush=True)
-    table = score_table(results)
-    (args.out / "scores.md").write_text(
-        f"{args.episodes} fresh episodes each. Steps include the explaining phase.\n\n{table}\n"
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    values = [result.to_json() for result in results]
-    (args.out / "scores.json").write_text(json.dumps(values, indent=2) + "\n")
-    print(f"\n{table}\n\nfilms, contact sheets and scores are in {args.out}/", end=" ")
-    print(f"({time.monotonic() - start:.0f} s)")
+    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
+    parser.add_argument("--dimension", choices=DIMENSIONS, default=DIMENSIONS[0], help="explained")
+    parser.add_argument("--minutes", type=float, default=12.0, help="for everything together")
+    parser.add_argument("--seed", type=common.seed_number, default=1)
+    parser.add_argument("--quick", action="store_true", help="see in seconds whether all works")
+    args = parser.parse_args()
+    if not args.minutes > 0.0:
+        raise common.UserError(f"--minutes must be positive, got {args.minutes:g}")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    Demo(args.out, Settings(args.dimension, args.minutes, args.seed, args.quick)).run()
 
 
 if __name__ == "__main__":
