@@ -1,0 +1,224 @@
+"""The experiments of the papers in one command: collect, train, examine, report.
+
+python -m scripts.reproduce --preset cpu --jobs 2 --out results/cpu
+python -m scripts.reproduce --experiments features --preset gpu --jobs 14 --out results/gpu
+python -m scripts.reproduce --preset cpu --out results/cpu --cells confounding-color-0
+python -m scripts.reproduce --preset cpu --out results/cpu --list
+
+Interrupted or killed, the same command goes on: finished cells are kept, demonstrations and
+training go on where they stopped. --out takes small files (report, figures, JSON), --work the
+demonstrations and checkpoints (tens of GB in the large presets).
+"""
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.progress import duration
+from oddoneout.demos.collection import CollectionError
+from oddoneout.demos.collection import Progress as Collected
+from oddoneout.demos.manifest import StorageError
+from scripts import common
+from scripts.reproduction import figures, pool, report
+from scripts.reproduction.cells import Places, collect_set, collected, load_finished
+from scripts.reproduction.plan import Cell, DemoSet, matrix
+from scripts.reproduction.sizes import EXPERIMENTS, PRESETS, Sizes
+from scripts.reproduction.tables import SHOWN
+
+_LINE_SECONDS = 15.0
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+class Reporter:
+    """A line now and then while a set of demonstrations is collected."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._told = label, time.monotonic()
+
+    def __call__(self, progress: Collected) -> None:
+        if time.monotonic() - self._told > _LINE_SECONDS:
+            self._told = time.monotonic()
+            say(f"collecting {self._label}: {progress}")
+
+
+def sized(preset: str, changes: Mapping[str, Any]) -> Sizes:
+    """The preset's sizes with changes.
+
+    Raises:
+        UserError: for a size that there is not, or of another type.
+    """
+    sizes = PRESETS[preset]
+    known = {f.name: type(getattr(sizes, f.name)) for f in dataclasses.fields(sizes)}
+    for name, value in changes.items():
+        if name not in known:
+            raise common.UserError(f"--sizes: no {name!r}; there are {', '.join(known)}")
+        if not isinstance(value, known[name]) or (isinstance(value, int) and value < 1):
+            raise common.UserError(
+                f"--sizes: {name} must be of type {known[name].__name__} (numbers at least 1), "
+                f"got {value!r}"
+            )
+    seeds = {**sizes.seeds, **changes.get("seeds", {})}
+    return dataclasses.replace(sizes, **{**changes, "seeds": seeds})
+
+
+def chosen(plans: Mapping[str, Sequence[Cell]], names: Sequence[str]) -> list[Cell]:
+    """The cells to be made: those named (a name without a seed: all of its arm), or all.
+
+    Raises:
+        UserError: for a name that no cell has.
+    """
+    cells = [cell for plan in plans.values() for cell in plan]
+    if not names:
+        return cells
+    found = []
+    for name in names:
+        these = [c for c in cells if c.name == name or c.name == f"{name}-{c.seed}"]
+        if not these:
+            raise common.UserError(f"--cells: no cell {name!r}; --list shows them")
+        found += [cell for cell in these if cell not in found]
+    return found
+
+
+def missing(cells: Sequence[Cell], places: Places) -> list[Cell]:
+    return [cell for cell in cells if load_finished(cell, places) is None]
+
+
+def write_report(
+    args: argparse.Namespace, places: Places, plans: Mapping[str, Sequence[Cell]], sizes: Sizes
+) -> Path:
+    results = {
+        cell.name: found
+        for plan in plans.values()
+        for cell in plan
+        if (found := load_finished(cell, places)) is not None
+    }
+    drawn = {
+        name: figures.draw(name, SHOWN[name], report.rows(plan, results), places.out / "figures")
+        for name, plan in plans.items()
+    }
+    return report.write(places, plans, results, drawn, args.preset, sizes)
+
+
+def carry_out(
+    args: argparse.Namespace, places: Places, todo: Sequence[Cell], all_of_it: Sequence[Cell]
+) -> list[str]:
+    """Collect what is needed and run the cells; the names of those that failed."""
+    sets = {demos.name: demos for cell in todo for demos in cell.sets}
+    lacking = [demos for demos in sets.values() if not collected(demos, places)]
+    for i, demos in enumerate(lacking):
+        say(f"collecting {demos.label}, {demos.episodes} episodes ({i + 1} of {len(lacking)} sets)")
+        collect_set(demos, places, args.jobs, Reporter(demos.label))
+    failed = pool.run_cells(todo, places, args.jobs, args.device, say)
+    if args.discard_demos:
+        needed = {d.name for cell in missing(all_of_it, places) for d in cell.sets}
+        for name, demos in sets.items():
+            if name not in needed:
+                discard(demos, places)
+    return failed
+
+
+def discard(demos: DemoSet, places: Places) -> None:
+    """Delete a set that no cell needs any more."""
+    import shutil
+
+    shutil.rmtree(places.demos(demos), ignore_errors=True)
+    say(f"discarded {demos.label}")
+
+
+def reproduce(args: argparse.Namespace) -> None:
+    sizes = sized(args.preset, args.sizes)
+    plans = {name: matrix(name, sizes, args.seeds) for name in args.experiments}
+    places = Places(args.out, args.work or Path("runs") / f"reproduce-{args.out.name}")
+    todo = missing(chosen(plans, args.cells), places)
+    if args.list:
+        waiting = {cell.name for cell in todo}
+        for cell in chosen(plans, args.cells):
+            say(f"{cell.name:32} {'to do' if cell.name in waiting else 'finished'}")
+        return
+    began = time.monotonic()
+    failed: list[str] = []
+    for name, plan in plans.items():
+        these = [cell for cell in todo if cell.experiment == name]
+        if these:
+            say(f"{name}: {len(these)} of {len(plan)} cells to do")
+            failed += carry_out(args, places, these, plan)
+            write_report(args, places, plans, sizes)
+    path = write_report(args, places, plans, sizes)
+    say(f"wrote {path} after {duration(time.monotonic() - began)}")
+    if failed:
+        raise common.UserError(
+            f"{len(failed)} cells failed: {', '.join(failed)}; the same command tries them again"
+        )
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.reproduce",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+    def experiments(text: str) -> list[str]:
+        names = [name for name in text.split(",") if name]
+        wrong = [name for name in names if name not in EXPERIMENTS]
+        if wrong or not names:
+            raise argparse.ArgumentTypeError(f"no {wrong}; there are {', '.join(EXPERIMENTS)}")
+        return names
+
+    parser.add_argument(
+        "--experiments",
+        type=experiments,
+        default=list(EXPERIMENTS),
+        metavar="LIST",
+        help=f"comma-separated, of {', '.join(EXPERIMENTS)} (all)",
+    )
+    parser.add_argument("--preset", choices=list(PRESETS), default="cpu", help="sizes (cpu)")
+    parser.add_argument(
+        "--sizes",
+        type=common.json_object,
+        default={},
+        metavar="JSON",
+        help="changes to the preset's sizes, e.g. '{\"single_frames\": 600000}'",
+    )
+    parser.add_argument("--seeds", type=common.positive, help="agents per arm (the preset's)")
+    parser.add_argument(
+        "--jobs", type=common.positive, default=1, help="cells at once, a core each"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results to keep")
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="large files (runs/reproduce-<name of --out>)"
+    )
+    parser.add_argument(
+        "--cells",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="LIST",
+        help="only these cells, or arms without their seed's number",
+    )
+    parser.add_argument("--list", action="store_true", help="say which cells there are, and stop")
+    parser.add_argument(
+        "--discard-demos",
+        action="store_true",
+        help="delete an experiment's demonstrations once all of its cells are finished",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    pool.interruptible()
+    try:
+        reproduce(args)
+    except (StorageError, CollectionError, ValueError, OSError) as error:
+        raise common.UserError(str(error)) from error
+
+
+if __name__ == "__main__":
+    common.run(main)

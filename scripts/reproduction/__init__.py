@@ -1,0 +1,1 @@
+"""The experiments behind `python -m scripts.reproduce`: plan, cells, analysis, figures, report."""

@@ -1,0 +1,333 @@
+"""Running one cell: train, examine, keep. What is finished is kept, whatever happens next."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+
+import oddoneout  # noqa: F401  (registers the ids)
+from agents.actor import AgentPolicy
+from agents.batches import Demonstrations, Several
+from agents.config import PRESETS as AGENTS
+from agents.exams import Exam, sit
+from agents.training import RunOptions, Trainer
+from oddoneout.actions import TRANSFORMS, Action
+from oddoneout.baselines import RandomObjectPolicy, RandomPolicy
+from oddoneout.demos.collection import Progress as Collected
+from oddoneout.demos.collection import Recipe, all_expert_options, collect
+from oddoneout.demos.manifest import StorageError
+from oddoneout.demos.rollout import Policy, Step, rollout
+from oddoneout.demos.storage import Dataset
+from oddoneout.demos.trajectory import Trajectory
+from oddoneout.expert import ExpertPolicy
+from oddoneout.rules.attributes import Dimension
+from oddoneout.rules.splits import Stream, episode_seed
+from scripts.reproduction.plan import Cell, DemoSet, Room
+from scripts.reproduction.records import encode, record
+from scripts.reproduction.slots import RepeatSlotPolicy
+
+_SLOTS = 16  # episodes side by side in an exam
+_SHARD_EPISODES = 64
+_TRAINING_SHARE = 0.85  # of a cell's work, for the time left
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things lie.
+
+    Attributes:
+        out: results to keep: small files.
+        work: demonstrations and checkpoints: large, and only needed to go on.
+    """
+
+    out: Path
+    work: Path
+
+    def finished(self, cell: Cell) -> Path:
+        return self.out / "cells" / f"{cell.name}.json"
+
+    def demos(self, demos: DemoSet) -> Path:
+        return self.work / "demos" / demos.name
+
+    def costs(self, demos: DemoSet) -> Path:
+        return self.out / "demos" / f"{demos.name}.json"
+
+    def run(self, cell: Cell) -> Path:
+        return self.work / "runs" / f"{cell.name}-{cell.digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What did the work."""
+
+    name: str
+    cores: int
+
+    @classmethod
+    def this(cls) -> "Machine":
+        name = platform.processor() or platform.machine()
+        with contextlib.suppress(OSError):
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+            name = models[0] if models else name
+        if torch.cuda.is_available():
+            name = f"{torch.cuda.get_device_name()}, {name}"
+        return cls(name=name, cores=os.cpu_count() or 1)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """The file's value; None if there is none, or it does not hold JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def load_finished(cell: Cell, places: Places) -> dict[str, Any] | None:
+    """The cell's results, if it is finished.
+
+    Raises:
+        ValueError: if the file found there was made with another plan.
+    """
+    path = places.finished(cell)
+    found = read_json(path)
+    if found is not None and found.get("digest") != cell.digest:
+        raise ValueError(
+            f"{path} was made with other sizes or another plan: use the sizes it was made with, "
+            "another --out, or delete it to make it again"
+        )
+    return found
+
+
+def collect_set(
+    demos: DemoSet, places: Places, workers: int, report: Callable[[Collected], None]
+) -> None:
+    """Collect one set of demonstrations, or what an interrupted collection lacks of it."""
+    costs = read_json(places.costs(demos)) or {"seconds": 0.0}
+    recipe = Recipe(
+        env_id=demos.env,
+        env_args=demos.env_args,
+        episodes=demos.episodes,
+        seed=demos.seed,
+        policy_args=all_expert_options(demos.expert_args),
+        shard_episodes=_SHARD_EPISODES,
+    )
+    began = time.monotonic()
+    try:
+        collect(places.demos(demos), recipe, workers, report)
+    finally:
+        costs["seconds"] = round(costs["seconds"] + time.monotonic() - began, 1)
+        write_json(places.costs(demos), costs)
+    stored = Dataset(places.demos(demos), verify=False)
+    written = {"episodes": len(stored), "frames": int(stored.starts[-1]), "workers": workers}
+    write_json(places.costs(demos), {**costs, **written, **asdict(Machine.this())})
+
+
+def collected(demos: DemoSet, places: Places) -> bool:
+    """Whether the set is there, whole."""
+    try:
+        Dataset(places.demos(demos), verify=False)
+    except (StorageError, OSError):
+        return False
+    return True
+
+
+class Hearing:
+    """Demonstrations of which only one kind of sentence is heard."""
+
+    def __init__(self, heard: Demonstrations, kind: str) -> None:
+        self._heard, self._outcomes = heard, kind == "outcome"
+        self.lengths = heard.lengths
+
+    def __len__(self) -> int:
+        return len(self._heard)
+
+    def episode(self, index: int, /) -> Trajectory:
+        whole = self._heard.episode(index)
+        told = whole.told
+        kept = tuple(
+            text if bool(explaining) == self._outcomes else ""
+            for text, explaining in zip(told.explanations, told.explaining, strict=True)
+        )
+        return dataclasses.replace(whole, told=dataclasses.replace(told, explanations=kept))
+
+
+def run_cell(
+    cell: Cell,
+    places: Places,
+    device: str = "auto",
+    report: Callable[[float], None] = lambda done: None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Carry out one cell, or what an interrupted run of it lacks, and keep its results.
+
+    Args:
+        cell: what to do; its demonstrations are there.
+        places: where things lie.
+        device: where to train, "cpu", "cuda" or "auto".
+        report: called with the share of the cell that is done.
+        say: where lines of progress go.
+
+    Raises:
+        agents.training.Interrupted: after SIGINT or SIGTERM, once all is saved.
+    """
+    run = places.run(cell)
+    with _locked(run):
+        began = time.monotonic()
+        cost: dict[str, Any] = {}
+        curve: list[dict[str, float]] = []
+        if cell.training is None:
+            policy = baseline(cell.arm)
+        else:
+            trainer = _trainer(cell, places, device, report, say)
+            agent = trainer.train().eval()
+            policy = AgentPolicy(agent)
+            cost = {"frames": trainer.state.frames, "minutes": trainer.state.seconds / 60.0}
+            curve = _curve(run / "metrics.jsonl")
+        exams = {}
+        for i, room in enumerate(cell.rooms):
+            path = run / f"exam-{room.name}.json"
+            exams[room.name] = read_json(path) or examine(policy, room, cell.episodes)
+            write_json(path, exams[room.name])
+            report(_TRAINING_SHARE + (1.0 - _TRAINING_SHARE) * (i + 1) / len(cell.rooms))
+        results = {
+            "name": cell.name,
+            "digest": cell.digest,
+            "plan": asdict(cell),
+            "sets": [demos.name for demos in cell.sets],
+            "cost": {**cost, "session_minutes": (time.monotonic() - began) / 60.0},
+            "machine": asdict(Machine.this()),
+            "exams": exams,
+            "curve": curve,
+        }
+        write_json(places.finished(cell), results)
+
+
+def baseline(name: str) -> Policy:
+    """A policy that needs no training.
+
+    Raises:
+        KeyError: if there is none of that name.
+    """
+    return {
+        "expert": ExpertPolicy,
+        "random": RandomPolicy,
+        "random_object": RandomObjectPolicy,
+        "repeat_slot": RepeatSlotPolicy,
+    }[name]()
+
+
+def _trainer(
+    cell: Cell,
+    places: Places,
+    device: str,
+    report: Callable[[float], None],
+    say: Callable[[str], None],
+) -> Trainer:
+    assert cell.training is not None
+    parts: list[Demonstrations] = []
+    for demos in cell.sets:
+        stored = Dataset(places.demos(demos), verify=False)
+        parts.append(stored if cell.hears == "all" else Hearing(stored, cell.hears))
+
+    def evaluation(agent: Any) -> tuple[Mapping[str, float], float]:
+        exams = [Exam(room.env, room.args, room.name) for room in cell.rooms]
+        return sit(agent, exams, episodes=cell.curve_episodes)
+
+    return Trainer(
+        places.run(cell),
+        Several(parts),
+        dataclasses.replace(AGENTS[cell.agent], **cell.agent_changes),
+        cell.training,
+        RunOptions(
+            evaluate_frames=cell.training.frames // max(1, cell.curve_points), device=device
+        ),
+        evaluation=evaluation,
+        on_step=lambda trainer: report(_TRAINING_SHARE * trainer.done),
+        say=say,
+    )
+
+
+def examine(policy: Policy, room: Room, episodes: int, seed: int = 0) -> dict[str, Any]:
+    """Play a room's test episodes; what is needed of them, as JSON values.
+
+    Args:
+        policy: plays.
+        room: where.
+        episodes: how many.
+        seed: names them, within the seeds that are kept for tests.
+
+    Returns:
+        "episodes" (see ``records``), mean "steps", and for each kind of sentence, "says": how
+        often the policy said the one that stood, of how many.
+    """
+    transforms: dict[int, list[tuple[int, Dimension]]] = {}
+    standing: Counter[str] = Counter()
+    said: Counter[str] = Counter()
+
+    def listen(step: Step) -> None:
+        decision, action = step.decision, Action(step.decision.action)
+        if (text := step.info["explanation"]) and decision.says is not None:
+            kind = "outcome" if step.info["phase"] == "explain" else "properties"
+            standing[kind] += 1
+            said[kind] += decision.says == text
+        if action in TRANSFORMS:
+            now = step.moment.snapshot()
+            if now.focus is not None and now.transforms_left:
+                done = transforms.setdefault(step.seed, [])
+                done.append((now.trial, TRANSFORMS[action]))
+
+    def make_env() -> gymnasium.Env:
+        return gymnasium.make(room.env, disable_env_checker=True, **room.args)
+
+    seeds = [episode_seed(Stream.TEST, seed, i) for i in range(episodes)]
+    codes, steps = [], 0
+    for trajectory in rollout(policy, make_env, seeds, min(_SLOTS, episodes), listen):
+        codes.append(encode(record(trajectory, transforms.pop(trajectory.seed, []))))
+        steps += len(trajectory)
+    return {
+        "env": room.env,
+        "args": dict(room.args),
+        "seed": seed,
+        "episodes": codes,
+        "steps": steps / episodes,
+        "says": {kind: [said[kind], standing[kind]] for kind in standing},
+    }
+
+
+def _curve(metrics: Path) -> list[dict[str, float]]:
+    """What the exams on the way found."""
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    found = [values for line in lines if (values := json.loads(line))["kind"] == "active"]
+    return [{k: v for k, v in values.items() if k not in ("kind", "time")} for values in found]
+
+
+@contextlib.contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    """One process at a time in a run's folder; a second one waits for the first."""
+    run.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,304 @@
+"""The matrix of cells: what is trained on what, how much of it, and where it is examined.
+
+A cell is one trained agent, or one policy that needs no training, with its exams. Everything
+is decided here, as frozen values; nothing here runs anything.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from agents.config import TrainingConfig
+from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension
+from oddoneout.rules.splits import Split
+from scripts.reproduction.sizes import EXPERIMENTS, Sizes
+
+#: Policies that need no training, played in every exam.
+BASELINES: Final = ("expert", "random", "random_object", "repeat_slot")
+
+_BASIC, _CONFOUNDED = "OddOneOut/Basic-v0", "OddOneOut/Confounded-v0"
+_DECONFOUNDED, _INTERVENTION = "OddOneOut/Deconfounded-v0", "OddOneOut/Intervention-v0"
+_CORE: Final = tuple(d.value for d in CORE_DIMENSIONS)
+_NOISE: Final = {"action_noise": 0.1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSet:
+    """One set of demonstrations by the noisy expert.
+
+    Attributes:
+        label: for people; with a digest of all the rest it makes the ``name``.
+        env, env_args: the environment.
+        expert_args: options of the expert.
+        episodes, seed: as in ``oddoneout.demos.collection.Recipe``.
+    """
+
+    label: str
+    env: str
+    episodes: int
+    env_args: Mapping[str, Any] = field(default_factory=dict)
+    expert_args: Mapping[str, Any] = field(default_factory=lambda: dict(_NOISE))
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}-{_digest(asdict(self))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """An environment in which policies are examined, on seeds kept for tests.
+
+    Attributes:
+        name: within an experiment, e.g. "held_out".
+        env, args: the environment.
+    """
+
+    name: str
+    env: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One agent to train and examine, or one baseline to examine.
+
+    Attributes:
+        experiment: one of ``EXPERIMENTS``.
+        arm: what the agent is told, or the baseline's name.
+        subject: the dimension that the experiment leaves out ("hard"); "" elsewhere.
+        seed: of training: initialization, order and augmentation.
+        rooms: where it is examined.
+        episodes: of each exam.
+        training: None for a baseline.
+        sets: demonstrations; the arms of an experiment differ in their sentences only.
+        hears: of the sentences in ``sets``, "all", "properties" or "outcome".
+        agent, agent_changes: preset and changes to it.
+        curve_points, curve_episodes: exams on the way.
+    """
+
+    experiment: str
+    arm: str
+    rooms: tuple[Room, ...]
+    episodes: int
+    subject: str = ""
+    seed: int = 0
+    training: TrainingConfig | None = None
+    sets: tuple[DemoSet, ...] = ()
+    hears: str = "all"
+    agent: str = "cpu"
+    agent_changes: Mapping[str, Any] = field(default_factory=dict)
+    curve_points: int = 0
+    curve_episodes: int = 0
+
+    @property
+    def name(self) -> str:
+        """Unique in the matrix, and the name of the cell's files."""
+        parts = [self.experiment, self.subject, self.arm]
+        numbered = [str(self.seed)] if self.training is not None else []
+        return "-".join([*(part for part in parts if part), *numbered])
+
+    @property
+    def digest(self) -> str:
+        """Tells cells of one name apart that were planned differently."""
+        return _digest(asdict(self))
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def matrix(experiment: str, sizes: Sizes, seeds: int | None = None) -> tuple[Cell, ...]:
+    """All cells of one experiment: baselines first, then agents, seed by seed.
+
+    Args:
+        experiment: one of ``EXPERIMENTS``.
+        sizes: how much of everything.
+        seeds: trained agents per arm; None for as many as ``sizes`` say.
+
+    Raises:
+        ValueError: for an unknown experiment.
+    """
+    if experiment not in EXPERIMENTS:
+        names = ", ".join(EXPERIMENTS)
+        raise ValueError(f"no experiment {experiment!r}; there are {names}")
+    count = sizes.seeds[experiment] if seeds is None else seeds
+    cells: list[Cell] = []
+    for seed in range(count):
+        cells += _CELLS[experiment](sizes, seed)
+    rooms = {(cell.subject, room.name): room for cell in cells for room in cell.rooms}
+    subjects = list(dict.fromkeys(subject for subject, _ in rooms))
+    baselines = [
+        Cell(
+            experiment=experiment,
+            arm=arm,
+            subject=subject,
+            rooms=tuple(room for (of, _), room in rooms.items() if of == subject),
+            episodes=sizes.exam_episodes,
+        )
+        for subject in subjects
+        for arm in BASELINES
+    ]
+    return (*baselines, *cells)
+
+
+def _cell(sizes: Sizes, seed: int, *, explained: bool = True, **given: Any) -> Cell:
+    single = given["experiment"] in ("confounding", "basic")
+    training = sizes.single_training if single else sizes.intervention_training
+    agent = sizes.single_agent if single else sizes.intervention_agent
+    changes = {**agent, **given.pop("agent_changes", {})}
+    return Cell(
+        seed=seed,
+        training=TrainingConfig(
+            frames=sizes.single_frames if single else sizes.intervention_frames,
+            explanation_weight=1.0 if explained else 0.0,
+            seed=seed,
+            **training,
+        ),
+        agent=sizes.agent,
+        agent_changes=changes,
+        episodes=sizes.exam_episodes,
+        curve_points=sizes.curve_points,
+        curve_episodes=sizes.curve_episodes,
+        **given,
+    )
+
+
+def _confounding(sizes: Sizes, seed: int) -> list[Cell]:
+    def demos(dimension: str) -> tuple[DemoSet, ...]:
+        # Equal seeds: the three sets are the same rooms and moves, told differently.
+        args = {"dimension": dimension}
+        return (_single(sizes, f"confounded-{dimension}", _CONFOUNDED, args),)
+
+    def rooms(dimension: str) -> tuple[Room, ...]:
+        # Neither level tells which dimension counts, so the rooms serve any arm.
+        args = {"dimension": dimension}
+        return (
+            Room("deconfounded", _DECONFOUNDED, args),
+            Room("confounded", _CONFOUNDED, args),
+        )
+
+    arms = [(d, d, True) for d in _CORE] + [("none", _CORE[0], False)]
+    return [
+        _cell(
+            sizes,
+            seed,
+            experiment="confounding",
+            arm=arm,
+            sets=demos(dimension),
+            rooms=rooms(dimension),
+            explained=explained,
+        )
+        for arm, dimension, explained in arms
+    ]
+
+
+def _features(sizes: Sizes, seed: int) -> list[Cell]:
+    sets = _lessons(sizes, "features", {"split": Split.TRAIN.value})
+    rooms = (
+        Room("held_out", _INTERVENTION, {"split": Split.EVAL.value}),
+        Room("train", _INTERVENTION, {"split": Split.TRAIN.value}),
+    )
+    # No memory across trials: what an experiment showed cannot be used in the test.
+    arms = [("full", True, {}), ("none", False, {}), ("one_trial", True, {"trial_memory": True})]
+    return [
+        _cell(
+            sizes,
+            seed,
+            experiment="features",
+            arm=arm,
+            sets=sets,
+            rooms=rooms,
+            explained=explained,
+            agent_changes=changes,
+        )
+        for arm, explained, changes in arms
+        if seed == 0 or arm != "one_trial"
+    ]
+
+
+def _hard(sizes: Sizes, seed: int) -> list[Cell]:
+    cells: list[Cell] = []
+    for left_out in _CORE:
+        others = [d for d in _CORE if d != left_out]
+        args = {"hard_dimensions": others}
+        hard = {"difficulty": "hard1", "hard_dimensions": [left_out]}
+        rooms = (
+            Room("hard", _INTERVENTION, {**hard, "dimension": left_out}),
+            Room("hard_any", _INTERVENTION, hard),
+            Room("train", _INTERVENTION, args),
+        )
+        cells += [
+            _cell(
+                sizes,
+                seed,
+                experiment="hard",
+                arm=arm,
+                subject=left_out,
+                sets=_lessons(sizes, f"hard-{left_out}", args),
+                rooms=rooms,
+                explained=explained,
+            )
+            for arm, explained in (("full", True), ("none", False))
+        ]
+    return cells
+
+
+def _basic(sizes: Sizes, seed: int) -> list[Cell]:
+    rooms = tuple(Room(d.value, _BASIC, {"dimension": d.value}) for d in Dimension)
+    arms = (
+        ("full", "full", "all", True),
+        ("properties", "full", "properties", True),
+        ("outcome", "full", "outcome", True),
+        ("none", "full", "all", False),
+        ("shuffled", "shuffled", "all", True),
+        ("irrelevant", "irrelevant", "all", True),
+    )
+    return [
+        _cell(
+            sizes,
+            seed,
+            experiment="basic",
+            arm=arm,
+            sets=(_single(sizes, f"basic-{told}", _BASIC, {"explanations": told}),),
+            hears=hears,
+            rooms=rooms,
+            explained=explained,
+        )
+        for arm, told, hears, explained in arms
+    ]
+
+
+_CELLS: Final = {
+    "confounding": _confounding,
+    "features": _features,
+    "hard": _hard,
+    "basic": _basic,
+}
+
+
+def _single(sizes: Sizes, label: str, env: str, args: Mapping[str, Any]) -> DemoSet:
+    return DemoSet(label=label, env=env, env_args=args, episodes=sizes.single_episodes)
+
+
+def _lessons(sizes: Sizes, label: str, args: Mapping[str, Any]) -> tuple[DemoSet, ...]:
+    """Whole intervention episodes, and short ones of an experiment that works and its test:
+    lessons in using what an experiment showed."""
+    whole = DemoSet(
+        label=label, env=_INTERVENTION, env_args=args, episodes=sizes.intervention_episodes
+    )
+    practice = (
+        DemoSet(
+            label=f"{label}-practice-{d}",
+            env=_INTERVENTION,
+            env_args={**args, "dimension": d, "experiments": 1},
+            expert_args={**_NOISE, "first": d},
+            episodes=sizes.practice_episodes,
+            seed=1 + i,
+        )
+        for i, d in enumerate(_CORE)
+    )
+    return (whole, *practice)

@@ -1,0 +1,179 @@
+"""Several cells at once, a process each; one that fails or is killed takes no other with it."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import connection
+from typing import Any
+
+import torch
+
+from agents.progress import duration
+from agents.training import Interrupted
+from scripts.reproduction.cells import Places, run_cell
+from scripts.reproduction.plan import Cell
+
+_NEWS_SECONDS = 1.0  # least time between two reports of a cell
+_LINE_SECONDS = 15.0  # between lines of progress
+
+
+@dataclass(slots=True)
+class _Running:
+    cell: Cell
+    process: Any
+    pipe: connection.Connection
+    done: float = 0.0
+    first: float | None = None  # the share that an earlier run had done
+
+
+def weight(cell: Cell) -> float:
+    """How much work a cell is, in frames trained on; exams count a little."""
+    exams = 60.0 * cell.episodes * len(cell.rooms)
+    return exams + (cell.training.frames if cell.training else 0.0)
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    places: Places,
+    jobs: int,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> list[str]:
+    """Carry out cells, at most ``jobs`` at once.
+
+    Returns:
+        The names of the cells that failed; what each one said lies in its run's "log.txt".
+
+    Raises:
+        KeyboardInterrupt: after every cell at work has saved what it has.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting, running, failed = list(cells), list[_Running](), list[str]()
+    meter = _Meter(cells)
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                cell = waiting.pop(0)
+                pipe, theirs = context.Pipe(duplex=False)
+                process = context.Process(
+                    target=_work, args=(cell, places, device, theirs), name=cell.name
+                )
+                process.start()
+                theirs.close()
+                running.append(_Running(cell, process, pipe))
+            _hear(running)
+            for one in [one for one in running if not one.process.is_alive()]:
+                running.remove(one)
+                one.process.join()
+                one.pipe.close()
+                good = one.process.exitcode == 0
+                meter.end(one)
+                if not good:
+                    failed.append(one.cell.name)
+                log = places.run(one.cell) / "log.txt"
+                say(f"{one.cell.name}: {'finished' if good else f'failed, see {log}'}")
+            if line := meter.line(running, len(waiting)):
+                say(line)
+    finally:
+        for one in running:
+            one.process.terminate()  # asks it to save and stop
+        for one in running:
+            one.process.join()
+    return failed
+
+
+def _hear(running: Sequence[_Running]) -> None:
+    """Wait a moment for news, and take them in."""
+    for pipe in connection.wait([one.pipe for one in running], timeout=1.0):
+        (one,) = (one for one in running if one.pipe is pipe)
+        try:
+            while one.pipe.poll():
+                one.done = one.pipe.recv()
+                one.first = one.done if one.first is None else one.first
+        except (EOFError, OSError):
+            one.process.join()
+
+
+class _Meter:
+    """How far all cells together have come, and how long the rest will take."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._total = sum(map(weight, cells))
+        self._count, self._ended = len(cells), 0
+        self._past = 0.0  # weight of the cells that have ended
+        self._spared = 0.0  # of what earlier runs had done of them
+        self._start = self._told = time.monotonic()
+
+    def end(self, one: _Running) -> None:
+        self._ended += 1
+        self._past += weight(one.cell)
+        self._spared += (one.first or 0.0) * weight(one.cell)
+
+    def line(self, running: Sequence[_Running], waiting: int) -> str | None:
+        """A line of progress, now and then."""
+        now = time.monotonic()
+        if now - self._told < _LINE_SECONDS:
+            return None
+        self._told = now
+        done = self._past + sum(one.done * weight(one.cell) for one in running)
+        spared = self._spared + sum((one.first or 0.0) * weight(one.cell) for one in running)
+        rate = (done - spared) / (now - self._start)
+        left = duration((self._total - done) / rate) if rate > 0.0 else "?"
+        at_work = ", ".join(f"{one.cell.name} {one.done:.0%}" for one in running)
+        return (
+            f"{done / self._total:6.1%} of the work, {self._ended} of {self._count} cells, "
+            f"{left} left | {at_work} | {waiting} waiting"
+        )
+
+
+def _work(cell: Cell, places: Places, device: str, pipe: connection.Connection) -> None:
+    """A process's life: one cell, with its words in a file."""
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    run = places.run(cell)
+    run.mkdir(parents=True, exist_ok=True)
+    told = 0.0
+
+    def report(done: float) -> None:
+        nonlocal told
+        if time.monotonic() - told > _NEWS_SECONDS:
+            told = time.monotonic()
+            try:
+                pipe.send(done)
+            except OSError:
+                os.kill(os.getpid(), signal.SIGTERM)  # nobody listens any more: save and stop
+
+    with (run / "log.txt").open("a", buffering=1, encoding="utf-8") as log:
+        sys.stdout = sys.stderr = log
+        try:
+            run_cell(cell, places, device, report, partial(print, file=log))
+        except Interrupted as stopped:
+            print(stopped)
+            sys.exit(1)
+        except BaseException:
+            traceback.print_exc()
+            sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its processes, so they watch it themselves."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def interruptible() -> None:
+    """Let SIGTERM end this process as Ctrl-C does: in order."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)

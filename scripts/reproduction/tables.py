@@ -1,0 +1,305 @@
+"""The experiments' tables: which measure in which room, and what was to be reached."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from oddoneout.evaluation import Estimate
+from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension
+from scripts.reproduction import analysis
+from scripts.reproduction.analysis import Measure
+
+_CORE: Final = tuple(d.value for d in CORE_DIMENSIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One measure in one room."""
+
+    name: str
+    room: str
+    measure: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """All finished agents of one arm (or one baseline), pooled.
+
+    Attributes:
+        subject, arm: which.
+        results: of each agent's cell.
+    """
+
+    subject: str
+    arm: str
+    results: tuple[Mapping[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.subject}: {self.arm}" if self.subject else self.arm
+
+    @property
+    def trained(self) -> bool:
+        return self.results[0]["plan"]["training"] is not None
+
+    def estimate(self, column: Column) -> Estimate | None:
+        return analysis.estimate(analysis.pool(self.results, column.room), column.measure)
+
+    def says(self, kind: str) -> float | None:
+        """The share of sentences of a kind that were said rightly while acting."""
+        pairs = [
+            exam["says"][kind]
+            for cell in self.results
+            for exam in cell["exams"].values()
+            if kind in exam["says"]
+        ]
+        return sum(hit for hit, _ in pairs) / sum(n for _, n in pairs) if pairs else None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that was to be reached.
+
+    Attributes:
+        claim: in words.
+        found: from the rows, the value; None if rows are missing.
+        reached: whether a value is good enough.
+    """
+
+    claim: str
+    found: Callable[[Sequence[Row]], float | None]
+    reached: Callable[[float], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """How one experiment is shown.
+
+    Attributes:
+        title, text: what it asks, and how.
+        columns: given the row's subject (the dimension left out; "" where there is none).
+        targets: what was to be reached.
+        against: pairs of arms whose difference is shown, with the columns' names.
+        curves: rooms of the learning curves.
+        bars: names of the columns that are drawn.
+    """
+
+    title: str
+    text: str
+    columns: Callable[[str], tuple[Column, ...]]
+    targets: tuple[Target, ...]
+    against: tuple[tuple[str, str, tuple[str, ...]], ...]
+    curves: tuple[str, ...]
+    bars: tuple[str, ...] = field(default=())
+
+
+def find(rows: Sequence[Row], arm: str, subject: str = "") -> Row | None:
+    return next((row for row in rows if (row.arm, row.subject) == (arm, subject)), None)
+
+
+def _value(
+    arm: str, room: str, measure: Measure, subject: str = ""
+) -> Callable[[Sequence[Row]], float | None]:
+    def found(rows: Sequence[Row]) -> float | None:
+        row = find(rows, arm, subject)
+        estimate = row and row.estimate(Column("", room, measure))
+        return estimate.value if estimate else None
+
+    return found
+
+
+def _at_least(least: float) -> Callable[[float], bool]:
+    return lambda value: value >= least
+
+
+def _within(most: float) -> Callable[[float], bool]:
+    return lambda value: value <= most
+
+
+def _gap(rows: Sequence[Row]) -> float | None:
+    inside = _value("full", "train", analysis.success)(rows)
+    outside = _value("full", "held_out", analysis.success)(rows)
+    return None if inside is None or outside is None else inside - outside
+
+
+def _others(explained: str) -> Callable[[Sequence[Row]], float | None]:
+    """The largest share of choices odd in a dimension that was not explained."""
+
+    def found(rows: Sequence[Row]) -> float | None:
+        shares = [
+            _value(explained, "deconfounded", analysis.chose(d))(rows)
+            for d in _CORE
+            if d != explained
+        ]
+        known = [share for share in shares if share is not None]
+        return max(known) if known else None
+
+    return found
+
+
+def _interventions(room: str, other: str) -> tuple[Column, ...]:
+    return (
+        Column(f"{room}: test", room, analysis.success),
+        Column(f"{other}: test", other, analysis.success),
+        *(Column(f"{room}: exp. {i + 1}", room, analysis.experiment(i)) for i in range(3)),
+        Column(f"{room}: share of return", room, analysis.score),
+        Column(f"{room}: made odd", room, analysis.made_odd()),
+        Column(f"{room}: informative", room, analysis.informative),
+        Column(f"{room}: found out", room, analysis.found_out),
+        Column(f"{room}: test follows", room, analysis.follows()),
+        Column(f"{room}: ... a reward", room, analysis.follows(True)),
+        Column(f"{room}: ... two failures", room, analysis.follows(False)),
+    )
+
+
+def _hard_columns(subject: str) -> tuple[Column, ...]:
+    first, *rest = _interventions("hard", "train")
+    return (
+        first,
+        Column("hard_any: test", "hard_any", analysis.success),
+        Column("hard: made odd in it", "hard", analysis.made_odd(subject)),
+        *rest,
+    )
+
+
+TERMS: Final = (
+    "*exp. k*: the k-th experiment was rewarded (who tests one dimension after the other reaches "
+    "0.33, 0.67, 1.00). *made odd*: of the experiments that transformed an object, those that "
+    "chose what was odd by it. *informative*: of the experiments before which the agent's own "
+    "rewards had not yet shown the dimension, those that ruled one out. *found out*: they had "
+    "shown it before the test. *test follows*: of these tests, those that chose by what had "
+    "been shown: by *a reward*, or by *two failures* that left one dimension."
+)
+
+SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
+    {
+        "confounding": Experiment(
+            title="Confounding: what is explained decides what is learnt",
+            text="Trained on Confounded rooms only, where one object is unique in color, shape "
+            "and texture at once; explanations speak of one dimension. Examined in Deconfounded "
+            "rooms, where the three are unique on three objects: which one is chosen? All arms "
+            "see the same rooms and moves. Chance: 0.25 for each object.",
+            columns=lambda _: (
+                *(Column(f"chose {d}", "deconfounded", analysis.chose(d)) for d in _CORE),
+                Column("none of them", "deconfounded", analysis.chose("none")),
+                Column("no choice", "deconfounded", analysis.chose("no_choice")),
+                Column("Confounded", "confounded", analysis.success),
+            ),
+            targets=tuple(
+                target
+                for d in _CORE
+                for target in (
+                    Target(
+                        f"{d} explained, {d} chosen: at least 0.90",
+                        _value(d, "deconfounded", analysis.chose(d)),
+                        _at_least(0.90),
+                    ),
+                    Target(
+                        f"{d} explained, another dimension chosen: at most 0.07 each",
+                        _others(d),
+                        _within(0.07),
+                    ),
+                )
+            ),
+            against=tuple((d, "none", (f"chose {d}", "Confounded")) for d in _CORE),
+            curves=("deconfounded", "confounded"),
+        ),
+        "features": Experiment(
+            title="Features: interventions with combinations never seen",
+            text="Trained on Intervention rooms of all difficulties with the training half of "
+            "the feature combinations; examined with held-out combinations only (every object "
+            "holds a pair of values that no object of the training rooms ever shows, before or "
+            "after a transform; every single value does appear there).",
+            columns=lambda _: _interventions("held_out", "train"),
+            targets=(
+                Target(
+                    "explained, held-out combinations, test: at least 0.85",
+                    _value("full", "held_out", analysis.success),
+                    _at_least(0.85),
+                ),
+                Target(
+                    "training less held-out combinations, explained: at most 0.05",
+                    _gap,
+                    _within(0.05),
+                ),
+            ),
+            against=(
+                ("full", "none", ("held_out: test", "train: test", "held_out: informative")),
+                ("full", "one_trial", ("held_out: test", "held_out: test follows")),
+            ),
+            curves=("held_out", "train"),
+            bars=("held_out: test", "train: test"),
+        ),
+        "hard": Experiment(
+            title="Hard: experiments hard in a dimension that was only ever easy",
+            text="Trained on Intervention rooms in which the dimension named in the row never "
+            "starts 2-2, while the two others may. Examined in rooms whose experiments start "
+            "2-2 in exactly that dimension, which is also the rewarded one (*hard*; in "
+            "*hard_any* any dimension is rewarded).",
+            columns=_hard_columns,
+            targets=tuple(
+                target
+                for d in _CORE
+                for target in (
+                    Target(
+                        f"explained, {d} hard, test: at least 0.80",
+                        _value("full", "hard", analysis.success, d),
+                        _at_least(0.80),
+                    ),
+                    Target(
+                        f"explained, {d} hard, made odd in it: at least 0.80",
+                        _value("full", "hard", analysis.made_odd(d), d),
+                        _at_least(0.80),
+                    ),
+                )
+            ),
+            against=(("full", "none", ("hard: test", "hard_any: test", "hard: made odd in it")),),
+            curves=("hard", "train"),
+            bars=("hard: test", "hard: made odd in it", "train: test"),
+        ),
+        "basic": Experiment(
+            title="Basic: which explanations help",
+            text="Trained on Basic rooms of all four dimensions under six kinds of explanation; "
+            "all arms see the same rooms and moves. Examined in fresh rooms, per dimension in "
+            "which one object is odd.",
+            columns=lambda _: tuple(Column(d.value, d.value, analysis.success) for d in Dimension),
+            targets=tuple(
+                Target(
+                    f"full explanations, {d.value}: at least 0.90",
+                    _value("full", d.value, analysis.success),
+                    _at_least(0.90),
+                )
+                for d in Dimension
+            ),
+            against=tuple(
+                ("full", arm, tuple(d.value for d in Dimension))
+                for arm in ("properties", "outcome", "none", "shuffled", "irrelevant")
+            ),
+            curves=tuple(d.value for d in Dimension),
+            bars=tuple(d.value for d in Dimension),
+        ),
+    }
+)
+
+
+def differences(rows: Sequence[Row], shown: Experiment) -> list[tuple[str, str, Estimate]]:
+    """First arm less second: which, in what, and how much; subjects apart."""
+    found = []
+    for subject in dict.fromkeys(row.subject for row in rows):
+        columns = {column.name: column for column in shown.columns(subject)}
+        for first, second, names in shown.against:
+            one, two = find(rows, first, subject), find(rows, second, subject)
+            if one is None or two is None:
+                continue
+            prefix = f"{subject}: " if subject else ""
+            for name in names:
+                column = columns[name]
+                estimate = analysis.difference(
+                    analysis.pool(one.results, column.room),
+                    analysis.pool(two.results, column.room),
+                    column.measure,
+                )
+                if estimate is not None:
+                    found.append((f"{prefix}{first} - {second}", name, estimate))
+    return found
