@@ -18,7 +18,7 @@ def parse_image_size(image_size: Any) -> tuple[int, int]:
     Raises:
         ValueError: unless it is an integer or a pair of integers within ``IMAGE_SIDES``.
     """
-    pair = (image_size, image_size) if np.isscalar(image_size) else image_size
+    pair: Any = (image_size, image_size) if np.isscalar(image_size) else image_size
     low, high = IMAGE_SIDES
     if (
         isinstance(pair, tuple | list)

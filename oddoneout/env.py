@@ -57,7 +57,7 @@ def _parse_action(action: Any) -> Action:
     return _ACTIONS[number]
 
 
-class OddOneOutEnv(gymnasium.Env[dict[str, NDArray[Any]], int]):
+class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
     """A first-person room in which an agent finds, or makes, the odd one out.
 
     Args:
@@ -154,7 +154,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, NDArray[Any]], int]):
         self._begin_trial(0)
 
     def step(
-        self, action: int
+        self, action: np.int64 | int
     ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
         """One of the nine actions; see ``oddoneout.actions.Action``.
 
