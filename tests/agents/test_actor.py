@@ -126,8 +126,8 @@ def test_temperature_sharpens_what_is_drawn(agent):
 def test_speaking_changes_nothing_but_the_sentences(agent):
     loud, mute = (watch(AgentPolicy(agent, 1.0, speak=speak), 0) for speak in (True, False))
     assert [d.action for d in loud] == [d.action for d in mute]
-    assert all(isinstance(d.says, str) for d in loud)
-    assert all(d.says is None for d in mute)
+    assert all(isinstance(d.says, str) and isinstance(d.foretells, str) for d in loud)
+    assert all(d.says is None and d.foretells is None for d in mute)
 
 
 def test_images_of_another_size_are_refused(agent):

@@ -9,6 +9,7 @@ import torch
 from agents.batch import IGNORED
 from agents.batches import Batches, Order, Position, Several, Words, collate, prefetch
 from agents.config import TrainingConfig
+from oddoneout.demos.trajectory import Told
 from oddoneout.rules import language
 from tests.agents.examples import tiny
 from tests.agents.made_up import MadeUp
@@ -77,6 +78,20 @@ def test_rows_of_a_batch_are_the_episodes_step_for_step():
         assert (targets.told[row, n:] == 0).all()
     assert len(targets.sentences.unique(dim=0)) == len(targets.sentences)
     assert not targets.sentences[0].any()
+
+
+def test_a_search_is_told_how_its_own_trials_choice_will_be_explained():
+    episode = MadeUp(1, shortest=6, longest=6).episode(0)
+    told = Told(
+        labels=episode.told.labels,
+        explanations=("this is red", "", "correct it is uniquely red", "", "this is red", ""),
+        trials=np.array([0, 0, 0, 1, 1, 1], np.uint8),
+        explaining=np.array([False, False, True, False, False, False]),
+    )
+    targets = collate([replace(episode, told=told)], AGENT, Words(AGENT.sentence_words)).targets
+    foretold = [language.decode(targets.sentences[i].numpy()) for i in targets.coming[0]]
+    # Nothing once it stands, and nothing in a trial that never comes to a choice.
+    assert foretold == ["correct it is uniquely red"] * 2 + [""] * 4
 
 
 def test_shares_of_all_processes_make_up_the_batch():

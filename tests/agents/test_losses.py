@@ -95,12 +95,16 @@ def test_words_after_the_end_count_nowhere():
 def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
     outputs, batch = case
     config = TrainingConfig(
-        explanation_weight=0.5, silence_weight=0.2, reconstruction_weight=3.0, reward_weight=2.0
+        explanation_weight=0.5,
+        silence_weight=0.2,
+        foretell_weight=0.3,
+        reconstruction_weight=3.0,
+        reward_weight=2.0,
     )
     result = losses(outputs, batch, config)
     expected = (
         result.action
-        + 0.5 * (result.explanation + 0.2 * result.silence)
+        + 0.5 * (result.explanation + 0.2 * result.silence + 0.3 * result.foretelling)
         + 3.0 * result.reconstruction
         + 2.0 * result.reward
     )

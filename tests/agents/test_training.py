@@ -140,6 +140,22 @@ def test_evaluations_come_when_due_and_the_best_agent_is_kept(tmp_path):
     assert kinds.count("active") == kinds.count("validation") == 3
 
 
+def test_a_run_may_begin_from_another_runs_weights(tmp_path):
+    first = trainer(tmp_path / "first").train()
+    training = replace(TRAINING, start=str(tmp_path / "first"))
+    second = trainer(tmp_path / "second", training)
+    for name, value in second.agent.state_dict().items():
+        assert torch.equal(value, first.state_dict()[name]), name
+    assert (second.state.step, second.state.frames) == (0, 0)
+
+
+def test_weights_of_another_shape_are_no_beginning(tmp_path):
+    trainer(tmp_path / "first").train()
+    training = replace(TRAINING, start=str(tmp_path / "first"))
+    with pytest.raises(CheckpointError, match="another shape"):
+        trainer(tmp_path / "second", training, replace(AGENT, layers=AGENT.layers + 1))
+
+
 def test_a_budget_in_minutes_ends_the_run_and_its_schedule(tmp_path):
     options = replace(SAVING, max_minutes=1e-9)
     run = trainer(tmp_path, replace(TRAINING, frames=10**9), options=options)
