@@ -198,7 +198,7 @@ def ring() -> list[Triangle]:
 
 def cross() -> list[Triangle]:
     """Three bars crossing at right angles, one of them upright."""
-    half, arm, h = 0.12, RADIUS - 0.02, HEIGHT
+    half, arm, h = 0.12, RADIUS - 0.025, HEIGHT
     low, high = h / 2 - half, h / 2 + half
     r = half * math.sqrt(2)
 
