@@ -1,0 +1,388 @@
+"""The plan of the experiments, the splits in the demonstrations themselves, and the analysis."""
+
+import dataclasses
+import json
+from itertools import combinations
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils import seeding
+
+from oddoneout.demos.collection import make_shard
+from oddoneout.demos.manifest import write_manifest
+from oddoneout.demos.rollout import rollout
+from oddoneout.demos.storage import Dataset
+from oddoneout.episode import Episode, sample_episode
+from oddoneout.rules.attributes import CORE_DIMENSIONS, VALUES, Dimension
+from oddoneout.rules.levels import CATALOGUE, parse_settings
+from oddoneout.rules.splits import Stream, episode_seed
+from oddoneout.rules.things import Thing
+from oddoneout.rules.trial import Trial
+from scripts.common import UserError
+from scripts.reproduce import chosen, sized
+from scripts.reproduction import analysis, cells, figures, report
+from scripts.reproduction.plan import BASELINES, Cell, DemoSet, Room, matrix
+from scripts.reproduction.records import TrialRecord, decode, encode
+from scripts.reproduction.sizes import EXPERIMENTS, PRESETS
+from scripts.reproduction.slots import RepeatSlotPolicy
+from scripts.reproduction.tables import SHOWN
+
+TINY = PRESETS["tiny"]
+LEVELS = {level.id: level for level in CATALOGUE.values()}
+INTERVENTION, BASIC = "OddOneOut/Intervention-v0", "OddOneOut/Basic-v0"
+
+
+def episodes(env: str, args: dict, seeds: list[int]) -> list[Episode]:
+    """The episodes behind reset seeds, as the environment draws them."""
+    level = LEVELS[env]
+    settings = parse_settings(level, args)
+    return [sample_episode(level, settings, seeding.np_random(seed)[0]) for seed in seeds]
+
+
+def behind(demos: DemoSet, most: int = 250) -> list[Episode]:
+    seeds = [episode_seed(Stream.DEMOS, demos.seed, i) for i in range(min(most, demos.episodes))]
+    return episodes(demos.env, dict(demos.env_args), seeds)
+
+
+def shown(trial: Trial) -> set[Thing]:
+    """Every look that an object of a trial can have, before and after its transform."""
+    things = set(trial.things)
+    if trial.transforms:
+        things |= {trial.switched(thing, d) for thing in trial.things for d in CORE_DIMENSIONS}
+    return things
+
+
+def pairs(thing: Thing) -> set[frozenset[str]]:
+    return {frozenset((thing[a], thing[b])) for a, b in combinations(CORE_DIMENSIONS, 2)}
+
+
+def sets(experiment: str, preset: str = "cpu") -> dict[str, DemoSet]:
+    plan = matrix(experiment, PRESETS[preset])
+    return {demos.label: demos for cell in plan for demos in cell.sets}
+
+
+# The plan
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_cell_of_the_matrix_has_a_name_of_its_own(preset: str) -> None:
+    plan = [cell for name in EXPERIMENTS for cell in matrix(name, PRESETS[preset])]
+    assert len({cell.name for cell in plan}) == len(plan)
+    assert {cell.arm for cell in plan} >= set(BASELINES)
+    assert all(cell.rooms for cell in plan)
+
+
+def test_arms_of_an_experiment_differ_in_nothing_but_what_they_are_told() -> None:
+    for name in EXPERIMENTS:
+        trained = [cell for cell in matrix(name, TINY) if cell.training is not None]
+        for subject in {cell.subject for cell in trained}:
+            arms = [c for c in trained if c.subject == subject and c.arm != "one_trial"]
+            assert len({dataclasses.replace(c.training, explanation_weight=1.0) for c in arms}) == 1
+            assert len({json.dumps(c.agent_changes) for c in arms}) == 1
+            played = {
+                tuple((d.env, d.episodes, d.seed, json.dumps(d.expert_args)) for d in c.sets)
+                for c in arms
+            }
+            assert len(played) == 1
+            assert {c.training.explanation_weight for c in arms if c.arm == "none"} == {0.0}
+
+
+def test_confounded_sets_are_the_same_rooms_whatever_is_explained() -> None:
+    rooms = [
+        [(trial.things, trial.in_play) for episode in behind(demos, 20) for trial in episode.trials]
+        for demos in sets("confounding").values()
+    ]
+    assert len(rooms) == 3
+    assert rooms[0] == rooms[1] == rooms[2]
+
+
+def test_unknown_experiments_cells_and_sizes_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="alchemy"):
+        matrix("alchemy", TINY)
+    plans = {"basic": matrix("basic", TINY)}
+    with pytest.raises(UserError, match="basic-loud"):
+        chosen(plans, ["basic-loud"])
+    assert [cell.name for cell in chosen(plans, ["basic-full", "basic-none-0"])] == [
+        "basic-full-0",
+        "basic-none-0",
+    ]
+    for changes in ({"wings": 2}, {"single_frames": 0}, {"single_frames": "many"}):
+        with pytest.raises(UserError, match=next(iter(changes))):
+            sized("tiny", changes)
+    assert sized("cpu", {"seeds": {"basic": 4}}).seeds == {**PRESETS["cpu"].seeds, "basic": 4}
+
+
+# The splits, in the demonstrations themselves
+
+
+def test_held_out_pairs_never_occur_in_training_and_stand_on_every_held_out_object() -> None:
+    """The rule: a pair of values is held out of training when the values' places in the
+    vocabulary add up to a multiple of five."""
+    trained: set[frozenset[str]] = set()
+    values: set[str] = set()
+    for demos in sets("features").values():
+        assert demos.env_args["split"] == "train"
+        for episode in behind(demos):
+            for thing in set().union(*map(shown, episode.trials)):
+                trained |= pairs(thing)
+                values |= {thing[d] for d in CORE_DIMENSIONS}
+    assert values == {value for d in CORE_DIMENSIONS for value in VALUES[d]}
+
+    place = {value: i for d in CORE_DIMENSIONS for i, value in enumerate(VALUES[d])}
+    held_out = {
+        frozenset((a, b))
+        for one, two in combinations(CORE_DIMENSIONS, 2)
+        for a in VALUES[one]
+        for b in VALUES[two]
+        if (place[a] + place[b]) % 5 == 0
+    }
+    assert not trained & held_out
+
+    (room,) = (room for room in matrix("features", TINY)[0].rooms if room.name == "held_out")
+    seeds = [episode_seed(Stream.TEST, 0, i) for i in range(100)]
+    for episode in episodes(room.env, dict(room.args), seeds):
+        for trial in episode.trials:
+            assert all(pairs(thing) & held_out for thing in shown(trial))
+
+
+def test_the_dimension_left_out_is_never_hard_in_training_and_always_in_the_exam() -> None:
+    for cell in matrix("hard", TINY):
+        if cell.training is None:
+            continue
+        left_out = Dimension(cell.subject)
+        for demos in cell.sets:
+            for episode in behind(demos, 60):
+                for trial in episode.trials[:-1]:
+                    assert len({thing[left_out] for thing in trial.things}) == 1
+        room = next(room for room in cell.rooms if room.name == "hard")
+        seeds = [episode_seed(Stream.TEST, 0, i) for i in range(20)]
+        for episode in episodes(room.env, dict(room.args), seeds):
+            assert episode.dimension == left_out
+            for trial in episode.trials[:-1]:
+                assert len({thing[left_out] for thing in trial.things}) == 2
+
+
+def collect_here(root: Path, recipe, workers: int, progress) -> None:
+    """As `collect`, in this process."""
+    env = recipe.make_env()
+    root.mkdir(parents=True)
+    manifest = recipe.manifest(env)
+    write_manifest(root, manifest)
+    for shard in range(manifest.shards):
+        make_shard(root, manifest, shard, recipe.make_policy(recipe.policy_args), recipe.make_env)
+    env.close()
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cells.Places:
+    monkeypatch.setattr(cells, "collect", collect_here)
+    return cells.Places(tmp_path / "out", tmp_path / "work")
+
+
+def test_recorded_sentences_of_the_training_split_hold_no_held_out_pair(
+    places: cells.Places,
+) -> None:
+    demos = dataclasses.replace(sets("features", "tiny")["features"], episodes=3)
+    cells.collect_set(demos, places, 1, lambda progress: None)
+    place = {value: i for d in CORE_DIMENSIONS for i, value in enumerate(VALUES[d])}
+    described = [s for s in Dataset(places.demos(demos)).sentences if s.startswith("this is")]
+    assert len(described) > 5
+    for sentence in described:
+        seen = [place[word] for word in sentence.split() if word in place]
+        assert len(seen) == 3
+        assert all((a + b) % 5 for a, b in combinations(seen, 2)), sentence
+
+
+# Records and evidence
+
+
+def test_records_are_read_back_as_they_were_written() -> None:
+    text = "cc- _s+ s- _0 tst+"
+    assert encode(decode(text)) == text
+    assert decode("cc-")[0] == TrialRecord("color", True, ("color",), False)
+    assert decode("_0")[0] == TrialRecord(None, False, (), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "informative", "repeated", "found_out", "follows"),
+    [
+        # A failure, a reward, its repetition; then by what was shown.
+        ("cc- ss+ ts+ _s+", (2, 2), (1, 1), (1, 1), (1, 1)),
+        # Two failures leave one dimension; the test ignores that.
+        ("cc- ss- tt+ _c-", (2, 2), (1, 1), (1, 1), (0, 1)),
+        # The same failure again says nothing new, nor does a choice of nothing odd.
+        ("cc- cc- s- _s-", (1, 3), (0, 0), (0, 1), (0, 0)),
+        # Not choosing says nothing, and chooses nothing.
+        ("c0 cc+ _0 _0", (1, 2), (0, 1), (1, 1), (0, 1)),
+    ],
+)
+def test_what_experiments_show_and_whether_the_test_follows(
+    text: str, informative, repeated, found_out, follows
+) -> None:
+    episode = decode(text)
+    assert analysis.informative(episode) == informative
+    assert analysis.repeated(episode) == repeated
+    assert analysis.found_out(episode) == found_out
+    assert analysis.follows()(episode) == follows
+
+
+def test_evidence_from_a_reward_is_told_apart_from_evidence_by_exclusion() -> None:
+    rewarded, excluded = decode("cc+ cc+ cc+ _c+"), decode("cc- ss- s- _t+")
+    assert analysis.follows(True)(rewarded) == (1, 1)
+    assert analysis.follows(False)(rewarded) == (0, 0)
+    assert analysis.follows(True)(excluded) == (0, 0)
+    assert analysis.follows(False)(excluded) == (1, 1)
+
+
+def test_an_experiment_is_done_properly_when_what_it_made_odd_is_chosen() -> None:
+    episode = decode("cc- s- sc- _s+")
+    assert analysis.made_odd()(episode) == (1, 3)
+    assert analysis.made_odd("shape")(episode) == (0, 2)
+    assert analysis.score(episode) == (10, 13)
+    assert analysis.chose("no_choice")(decode("_0")) == (1, 1)
+
+
+def test_estimates_are_means_over_agents_with_intervals_that_hold_them() -> None:
+    good = [decode("_c+")] * 9 + [decode("_s-")]
+    poor = [decode("_c+")] * 5 + [decode("_s-")] * 5
+    both = analysis.estimate([good, poor], analysis.success)
+    assert both is not None
+    assert both.value == pytest.approx(0.7)
+    assert both.low < 0.55
+    assert both.high > 0.85
+    apart = analysis.difference([good, good], [poor, poor], analysis.success)
+    assert apart is not None
+    assert apart.value == pytest.approx(0.4)
+    assert apart.low < apart.value < apart.high
+    assert analysis.estimate([good], analysis.follows()) is None
+
+
+def test_going_back_to_the_rewarded_slot_is_as_blind_as_chance() -> None:
+    def make_env() -> gymnasium.Env:
+        return gymnasium.make(INTERVENTION, image_size=16, disable_env_checker=True)
+
+    seeds = [episode_seed(Stream.TEST, 1, i) for i in range(6)]
+    played = list(rollout(RepeatSlotPolicy(), make_env, seeds, 6))
+    made = [choice for trajectory in played for choice in trajectory.choices]
+    assert len(made) > 18
+    assert {choice.correct for choice in made} == {True, False}
+
+
+# Cells
+
+
+def small(cell: Cell) -> Cell:
+    return dataclasses.replace(cell, rooms=cell.rooms[:1], episodes=2, curve_episodes=1)
+
+
+def test_a_cell_is_trained_examined_and_kept(places: cells.Places) -> None:
+    plan = {cell.name: small(cell) for cell in matrix("basic", TINY)}
+    cell = plan["basic-outcome-0"]
+    for demos in cell.sets:
+        assert not cells.collected(demos, places)
+        cells.collect_set(demos, places, 1, lambda progress: None)
+        assert cells.collected(demos, places)
+    done: list[float] = []
+    cells.run_cell(cell, places, "cpu", done.append, lambda text: None)
+    assert done == sorted(done)
+    assert done[-1] == 1.0
+    kept = cells.load_finished(cell, places)
+    assert kept is not None
+    assert kept["cost"]["frames"] >= cell.training.frames
+    assert [len(exam["episodes"]) for exam in kept["exams"].values()] == [2]
+    assert kept["curve"][-1]["frames"] == kept["cost"]["frames"]
+
+    # Again, from what was kept beside the run: nothing is trained or played, and equal.
+    places.finished(cell).unlink()
+    cells.run_cell(cell, places, "cpu", say=lambda text: None)
+    again = cells.load_finished(cell, places)
+    assert again is not None
+    assert again["exams"] == kept["exams"]
+
+    with pytest.raises(ValueError, match="another plan"):
+        cells.load_finished(dataclasses.replace(cell, episodes=5), places)
+
+
+def test_of_two_kinds_of_sentences_one_can_be_left_unheard(places: cells.Places) -> None:
+    demos = DemoSet(label="few", env=BASIC, episodes=2)
+    cells.collect_set(demos, places, 1, lambda progress: None)
+    heard = Dataset(places.demos(demos))
+    for kind, standing in (("properties", False), ("outcome", True)):
+        told = cells.Hearing(heard, kind).episode(0).told
+        spoken = np.array([bool(text) for text in told.explanations])
+        assert spoken.any()
+        assert set(told.explaining[spoken].tolist()) == {standing}
+
+
+def test_the_expert_needs_no_training(places: cells.Places) -> None:
+    room = Room("any", INTERVENTION, {"image_size": 16})
+    exam = cells.examine(cells.baseline("expert"), room, 2)
+    for episode in map(decode, exam["episodes"]):
+        assert episode[-1].correct
+        assert analysis.follows()(episode) == (1, 1)
+        assert all(trial.transformed for trial in episode[:-1])
+
+
+# The report
+
+
+def made_up(cell: Cell, rng: np.random.Generator) -> dict:
+    """A finished cell, as if it had been run."""
+    trials = 4 if cell.rooms[0].env == INTERVENTION else 1
+
+    def trial(last: bool) -> TrialRecord:
+        odd = str(rng.choice(["color", "shape", "texture"], p=[0.6, 0.2, 0.2]))
+        head = None if last else str(rng.choice(["color", "shape", "texture"]))
+        return TrialRecord(head, True, (odd,), bool(rng.random() < 0.7))
+
+    codes = {
+        room.name: [encode(tuple(trial(i == trials - 1) for i in range(trials))) for _ in range(40)]
+        for room in cell.rooms
+    }
+    points = [
+        {"frames": f, **{f"{room}/success": f / 300 for room in codes}} for f in (100, 200, 250)
+    ]
+    return {
+        "plan": dataclasses.asdict(cell),
+        "sets": [],
+        "cost": {"frames": 250, "minutes": 1.5},
+        "machine": {"name": "a machine", "cores": 2},
+        "exams": {
+            name: {"episodes": list_, "says": {"outcome": [3, 4]}} for name, list_ in codes.items()
+        },
+        "curve": points if cell.training else [],
+    }
+
+
+def write_made_up(out: Path, seeds: int = 2) -> Path:
+    rng = np.random.default_rng(0)
+    places = cells.Places(out, out / "work")
+    plans = {name: matrix(name, TINY, seeds) for name in EXPERIMENTS}
+    results = {c.name: made_up(c, rng) for plan in plans.values() for c in plan}
+    del results["basic-shuffled-1"]
+    drawn = {
+        name: figures.draw(name, SHOWN[name], report.rows(plan, results), out / "figures")
+        for name, plan in plans.items()
+    }
+    (out / report.NOTES).write_text("## What went wrong\n\nNothing.\n")
+    return report.write(places, plans, results, drawn, "tiny", TINY)
+
+
+def test_the_report_shows_rows_targets_differences_plots_and_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis, "_RESAMPLES", 50)
+    text = write_made_up(tmp_path).read_text()
+    assert "Unfinished: 1 cells:** basic-shuffled-1" in text
+    assert "What went wrong" in text
+    for words in ("full - none", "color: full", "one_trial", "repeat_slot", "a machine (2 cores)"):
+        assert words in text
+    pictures = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert len(pictures) == 8
+    assert all(f"figures/{name}" in text for name in pictures)
+    found = json.loads((tmp_path / "results.json").read_text())
+    (row,) = [r for r in found["experiments"]["confounding"]["rows"] if r["arm"] == "color"]
+    assert row["agents"] == 2
+    assert 0.4 < row["estimates"]["chose color"]["value"] < 0.8
