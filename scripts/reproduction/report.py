@@ -89,8 +89,8 @@ def _head(
         "",
         f"Made by `python -m scripts.reproduce --preset {preset} --experiments "
         f"{','.join(plans)} --out DIR`; with `--cells NAME` and a fresh DIR it makes one "
-        "cell alone. Agents act at temperature 0.5 in fresh rooms, whose seeds no demonstration and "
-        "no exam on the way ever had; one core and one torch thread each.",
+        "cell alone. Agents act at temperature 0.5 in fresh rooms, whose seeds no demonstration "
+        "and no exam on the way ever had; one core and one torch thread each.",
         "",
         f"Machine: {'; '.join(machines) or 'none yet'}. Training took {minutes / 60.0:.1f} hours "
         "of one process each, in all.",
