@@ -32,7 +32,7 @@ INTERVENTION: Final = "OddOneOut/Intervention-v0"
 BASELINES: Final = ("expert", "random_object", "random")
 
 #: Minutes kept for evaluating and filming the trained agents.
-AFTERWARDS: Final = 2.0
+AFTERWARDS: Final = 1.5
 
 #: What is still to be made -> how.
 Tasks = dict[Path, Callable[[], None]]

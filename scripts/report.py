@@ -125,7 +125,7 @@ def draw_curves(
             axes.plot(x, y, color=PALETTE[i], label=policy, marker=mark, markersize=4)
     if chance:
         _chance(axes)
-    axes.set(ylim=(0, 1.04), xlabel="thousand frames trained on")
+    axes.set(xlim=(0, None), ylim=(0, 1.04), xlabel="thousand frames trained on")
 
 
 def draw_agents(
