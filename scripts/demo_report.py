@@ -67,7 +67,7 @@ def write(out: Path, state: Mapping[str, Any]) -> str:
         outcome=outcome,
         chosen=report.chosen_table(deconfounded, DIMENSIONS),
         confounded=report.level_table(list(confounded.items())),
-        spoken=report.spoken_table(agents),
+        spoken=report.spoken_table({label(told[0]): agents[label(told[0])]}),
         levels=report.level_table(levels),
         level_episodes=levels[0][1]["episodes"],
         test_episodes=agents[label(NOTHING)]["episodes"],
@@ -139,9 +139,9 @@ intervals. The expert knows which dimension is rewarded.
 
 {confounded}
 
-## What the agents say
+## What the agent told of {dimension} says
 
-While they act, in deconfounded rooms, beside what always saying the commonest sentence would reach.
+While it acts, in deconfounded rooms, beside what always saying the commonest sentence would reach.
 An outcome sentence follows the reward; properties are said while an object is looked at.
 
 {spoken}
