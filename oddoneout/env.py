@@ -39,7 +39,7 @@ from oddoneout.rules.trial import (
     begin,
 )
 from oddoneout.snapshot import ObjectView, Snapshot
-from oddoneout.world.gaze import Sight, in_focus, looked_at, sights
+from oddoneout.world.gaze import glance, sights
 from oddoneout.world.world import World
 
 _TOKENS: Final = {mode: encode(text, INSTRUCTION_WORDS) for mode, text in INSTRUCTIONS.items()}
@@ -95,7 +95,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         render_mode: str | None = None,
         renderer: str = "classic",
     ) -> None:
-        if level not in CATALOGUE:
+        if not isinstance(level, str) or level not in CATALOGUE:
             raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
         self._level = CATALOGUE[level]
         self._settings: Settings = parse_settings(
@@ -164,18 +164,13 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         """
         if self._over or self._episode is None:
             raise RuntimeError("the episode is over (or never began); call reset() first")
-        number = int(action) if np.ndim(action) == 0 else -1
-        if not 0 <= number < len(_ACTIONS) or number != action:
-            raise ValueError(
-                f"action must be an integer from 0 to {len(_ACTIONS) - 1}, got {action!r}"
-            )
-        act = _ACTIONS[number]
+        act = _parse_action(action)
         event: Event = _PASS
         if act is Action.CHOOSE:
             event = Choose(self._focus)
         elif act in TRANSFORMS:
             event = Transform(TRANSFORMS[act], self._focus)
-        else:
+        elif act is not Action.NOOP:
             self._world.move(act)
             self._look()
 
@@ -232,12 +227,13 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         if self._episode is None:
             raise RuntimeError("there is nothing to see yet; call reset() first")
         trial, state = self._trial, self._state
+        agent, positions = self._world.pose, self._world.positions
         return Snapshot(
-            agent=self._world.pose,
+            agent=agent,
             objects=tuple(
                 ObjectView(thing, x, y, sight.distance, sight.bearing, sight.visible)
                 for thing, (x, y), sight in zip(
-                    state.things, self._world.positions, self._sights, strict=True
+                    state.things, positions, sights(agent, positions), strict=True
                 )
             ),
             gaze=self._gaze,
@@ -275,9 +271,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
 
     def _look(self) -> None:
         world = self._world
-        self._sights: tuple[Sight, ...] = sights(world.pose, world.positions)
-        self._gaze = looked_at(self._sights)
-        self._focus = in_focus(self._sights)
+        self._gaze, self._focus = glance(world.pose, world.positions)
 
     def _explanation(self) -> str:
         """The sentence that stands now, "" when none does."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from oddoneout.actions import Action
-from oddoneout.world.gaze import looked_at, sights
+from oddoneout.world.gaze import glance, sights
 from oddoneout.world.geometry import (
     AGENT_RADIUS,
     FIELD_OF_VIEW,
@@ -69,7 +69,7 @@ def turns_to_look(agent: Pose, positions: Sequence[Point], index: int) -> int | 
     for turns in sorted(candidates, key=lambda n: (abs(n), abs(n - exact))):
         if abs(turns - exact) * TURN_ANGLE > GAZE_CONE:
             continue
-        if looked_at(sights(turned(agent, turns), positions)) == index:
+        if glance(turned(agent, turns), positions)[0] == index:
             return turns
     return None
 
@@ -98,7 +98,7 @@ def to_look_at(
     no farther than ``within`` metres; None if there is no way."""
 
     def there(pose: Pose) -> bool:
-        return looked_at(sights(pose, positions)) == index
+        return glance(pose, positions)[0] == index
 
     return _route(agent, positions[index], within, _CONE, there, ground)
 

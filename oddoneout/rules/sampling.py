@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, permutations
 from typing import Final
 
@@ -31,6 +32,9 @@ _HIGHS: Final = np.array(
 
 def _in_play(spec: TrialSpec) -> tuple[Dimension, ...]:
     return tuple(d for d in _DIMENSIONS if d in CORE_DIMENSIONS or d in (*spec.odd, *spec.pairs))
+
+
+_thing: Final = lru_cache(maxsize=4096)(Thing)  # things check their values, which takes time
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def sample_trial(spec: TrialSpec, split: Split, rng: np.random.Generator) -> Tri
         ):
             return Trial(
                 things=tuple(
-                    Thing(*values)  # type: ignore[arg-type]
+                    _thing(*values)  # type: ignore[arg-type]
                     for values in zip(*(draft.columns[d] for d in _DIMENSIONS), strict=True)
                 ),
                 in_play=draft.in_play,

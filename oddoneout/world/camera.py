@@ -5,11 +5,14 @@
 
 import atexit
 import copy
+import ctypes
 import importlib
 import math
 import os
 import platform
+import sys
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 import mujoco
@@ -90,7 +93,8 @@ class Camera:
             studio.leave()
 
     def __del__(self) -> None:
-        self.close()
+        if not sys.is_finalizing():  # by then everything is closed, and this module half gone
+            self.close()
 
     def _open(self) -> "_Studio":
         self.close()
@@ -120,7 +124,8 @@ class _Studio:
         self._thread = thread
         self._alive = True
         self._gl, self.plain = _start_gl(pool.model)
-        self.make_current = self._gl.make_current
+        self._current = _current_context()
+        self._context = self._current()
         _sharpen(self.plain)
         _bind(self.plain)
         self._fine: mujoco.MjrContext | None = None
@@ -128,6 +133,11 @@ class _Studio:
     def is_here(self) -> bool:
         """Whether this thread, and this process, may draw with it."""
         return self._alive and self._thread == threading.get_ident()
+
+    def make_current(self) -> None:
+        """Make its GL context current, unless it is: asking takes a tenth of the time."""
+        if self._context is None or self._current() != self._context:
+            self._gl.make_current()
 
     def fit(self, height: int, width: int) -> None:
         """Make the frame buffer of the agents' eyes large enough."""
@@ -222,6 +232,17 @@ def _start_gl(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
             " Without a display, software rendering needs the Debian packages"
             " `libegl1 libgl1-mesa-dri`; set MUJOCO_GL to egl, osmesa or glfw to choose a backend"
         ) from error
+
+
+def _current_context() -> Callable[[], int | None]:
+    """What tells the address of this thread's current EGL context; of any other backend's, None."""
+    try:
+        from OpenGL.platform import PLATFORM  # there once a context is
+
+        # A prototype of our own: PyOpenGL's checks for errors after every call.
+        return ctypes.PYFUNCTYPE(ctypes.c_void_p)(("eglGetCurrentContext", PLATFORM.EGL))
+    except Exception:  # whatever a backend without EGL makes of that
+        return lambda: None
 
 
 # --- small parts --------------------------------------------------------------------------------

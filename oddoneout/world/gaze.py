@@ -37,11 +37,7 @@ class Sight:
 
 def sights(agent: Pose, positions: Sequence[tuple[float, float]]) -> tuple[Sight, ...]:
     """How each object at ``positions`` (metres) stands to the agent, in the same order."""
-    polar = []
-    for x, y in positions:
-        dx, dy = x - agent.x, y - agent.y
-        bearing = math.remainder(math.atan2(dy, dx) - agent.heading, math.tau)
-        polar.append((math.hypot(dx, dy), bearing))
+    polar = _polar(agent, positions)
     half_view = FIELD_OF_VIEW / 2
     return tuple(
         Sight(
@@ -62,6 +58,16 @@ def looked_at(sights: Sequence[Sight]) -> int | None:
     return best
 
 
+def glance(agent: Pose, positions: Sequence[tuple[float, float]]) -> tuple[int | None, int | None]:
+    """``looked_at`` and ``in_focus`` of the ``sights``, without working out the rest of them."""
+    polar = _polar(agent, positions)
+    best, least = None, GAZE_CONE
+    for index, (distance, bearing) in enumerate(polar):
+        if abs(bearing) <= least and _hidden(distance, bearing, polar) <= HIDDEN_AT:
+            best, least = index, abs(bearing)
+    return best, best if best is not None and polar[best][0] <= REACH else None
+
+
 def in_focus(sights: Sequence[Sight]) -> int | None:
     """Index of the object looked at if it is within ``REACH``, else None."""
     index = looked_at(sights)
@@ -77,6 +83,17 @@ def wall_faced(agent: Pose) -> str:
     if to_x <= to_y:
         return "east" if dx > 0 else "west"
     return "north" if dy > 0 else "south"
+
+
+def _polar(agent: Pose, positions: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """(distance, bearing) of each object, as in ``Sight``."""
+    polar = []
+    here_x, here_y, heading = agent.x, agent.y, agent.heading
+    for x, y in positions:
+        dx, dy = x - here_x, y - here_y
+        bearing = math.remainder(math.atan2(dy, dx) - heading, math.tau)
+        polar.append((math.hypot(dx, dy), bearing))
+    return polar
 
 
 def _hidden(distance: float, bearing: float, polar: Sequence[tuple[float, float]]) -> float:

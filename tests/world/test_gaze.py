@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from oddoneout.world.gaze import Sight, in_focus, looked_at, sights, wall_faced
+from oddoneout.world.gaze import Sight, glance, in_focus, looked_at, sights, wall_faced
 from oddoneout.world.geometry import FIELD_OF_VIEW, GAZE_CONE, REACH
 from oddoneout.world.layout import Pose
 
@@ -83,3 +84,12 @@ def test_the_wall_faced_depends_on_where_the_agent_stands():
     heading = math.radians(45)
     assert wall_faced(Pose(1.0, 0.0, heading)) == "east"
     assert wall_faced(Pose(0.0, 1.0, heading)) == "north"
+
+
+def test_a_glance_finds_what_all_the_sights_would():
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        pose = Pose(*rng.uniform(-1.5, 1.5, 2).tolist(), float(rng.uniform(-math.pi, math.pi)))
+        positions = [tuple(spot) for spot in rng.uniform(-1.05, 1.05, (4, 2)).tolist()]
+        seen = sights(pose, positions)
+        assert glance(pose, positions) == (looked_at(seen), in_focus(seen))
