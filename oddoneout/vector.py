@@ -3,13 +3,17 @@
 import contextlib
 import mmap
 import os
+import pickle
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+import weakref
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from gymnasium import spaces
@@ -22,7 +26,7 @@ from oddoneout.arguments import observation_space, parse_image_size, parse_rende
 from oddoneout.rules.language import INSTRUCTION_WORDS, INSTRUCTIONS, encode
 from oddoneout.rules.levels import CATALOGUE, parse_settings
 from oddoneout.snapshot import Snapshot
-from oddoneout.vector_worker import Board, unpack_info
+from oddoneout.vector_worker import STEP, STEPPED, Board, unpack_infos
 
 _TOKENS: Final = np.stack([encode(text, INSTRUCTION_WORDS) for text in INSTRUCTIONS.values()])
 _CLOSING_SECONDS: Final = 5.0  # that a worker gets to close before it is killed
@@ -43,6 +47,20 @@ class _Worker:
     def rows(self) -> slice:
         return slice(self.first, self.first + self.count)
 
+    def death(self) -> str:
+        """How it died, in words."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_CLOSING_SECONDS)
+        code = self.process.returncode
+        if code is None:
+            cause = "closed its connection"
+        elif code < 0:
+            cause = f"was killed by {signal.Signals(-code).name}"
+        else:
+            cause = f"ended with exit status {code}"
+        last = self.first + self.count - 1
+        return f"the worker of environments {self.first} to {last} (pid {self.process.pid}) {cause}"
+
 
 class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], NDArray[Any]]):
     """``num_envs`` environments of one level and one set of arguments, in worker processes.
@@ -51,6 +69,10 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
     episode that ends is followed at once by the next (autoreset SAME_STEP): the returned
     observation is the new episode's first, and ``infos["final_obs"]`` and
     ``infos["final_info"]`` hold the old one's last.
+
+    Workers are processes of their own, so a script needs no ``__main__`` guard. They end with
+    ``close()``, with the last reference to this object, and with the process that made it. When
+    one dies or fails, or Ctrl-C falls into a call, all are shut down, and an error tells why.
 
     Args:
         level: as for the single environment; so are all arguments not named here.
@@ -103,6 +125,8 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._reuse_buffers = reuse_buffers
+        self._began = np.zeros(num_envs, np.bool_)
+        self._finalizer = weakref.finalize(self, _end, self._workers, os.getpid())
 
         size = Board.size(num_envs, image_size)
         memory_fd = os.memfd_create("oddoneout")
@@ -112,12 +136,15 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
             shares = np.array_split(np.arange(num_envs), min(num_envs, workers or _cores()))
             for share in shares:
                 self._workers.append(_start(memory_fd, int(share[0]), len(share)))
+        except BaseException:
+            self.close()
+            raise
         finally:
             os.close(memory_fd)
-        for worker in self._workers:
-            setup = (num_envs, image_size, worker.first, worker.count, level, arguments)
-            self._send(worker, setup)
-        self._gather()
+        self._exchange(
+            pickle.dumps((num_envs, image_size, worker.first, worker.count, level, arguments))
+            for worker in self._workers
+        )
 
     # -- the Gymnasium interface -------------------------------------------------------------
 
@@ -150,13 +177,14 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
                 f"reset_mask must be a bool array of shape ({self.num_envs},), not all False, "
                 f"got {mask!r}"
             )
-        for worker in self._workers:
-            self._send(worker, ("reset", seeds[worker.rows], mask[worker.rows].tolist()))
-        self._gather()
-        infos: dict[str, Any] = {}
-        for i in np.flatnonzero(mask):
-            infos = self._add_info(infos, unpack_info(self._board.records[i]), int(i))
-        return self._observation(), infos
+        if not (mask | self._began).all():
+            raise ValueError("the first reset must be of all environments, without a reset_mask")
+        self._exchange(
+            pickle.dumps(("reset", seeds[worker.rows], mask[worker.rows].tolist()))
+            for worker in self._workers
+        )
+        self._began |= mask
+        return self._observation(), unpack_infos(self._board.records, mask)
 
     def step(
         self, actions: NDArray[np.int64]
@@ -171,7 +199,8 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
 
         Raises:
             ValueError: if the actions are not N valid ones.
-            RuntimeError: if a worker died or failed; everything has been shut down then.
+            RuntimeError: before the first reset; and if a worker died or failed: everything
+                has been shut down then.
         """
         acts = np.asarray(actions)
         if (
@@ -184,27 +213,26 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
                 f"actions must be {self.num_envs} integers from 0 to {len(Action) - 1}, "
                 f"got {actions!r}"
             )
-        for worker in self._workers:
-            self._send(worker, ("step", acts[worker.rows].tolist()))
-        self._gather()
+        if not self._began.all():
+            raise RuntimeError("the episodes never began; call reset() first")
         board = self._board
-        terminated, truncated = (
-            board.records["terminated"].copy(),
-            board.records["truncated"].copy(),
-        )
+        board.actions[:] = acts
+        self._exchange([STEP] * len(self._workers))
+        records = board.records
+        terminated, truncated = records["terminated"].copy(), records["truncated"].copy()
+        infos = unpack_infos(records, np.ones(self.num_envs, np.bool_))
         ended = terminated | truncated
-        infos: dict[str, Any] = {}
-        for i, record in enumerate(board.records):
-            if ended[i]:
-                final_info = unpack_info(board.final_records[i])
-                final_obs = {
+        if ended.any():
+            final_obs = np.full(self.num_envs, None, object)
+            for i in np.flatnonzero(ended):
+                final_obs[i] = {
                     "image": board.final_images[i].copy(),
-                    "instruction": _TOKENS[board.final_records[i]["instruction"]].copy(),
+                    "instruction": _TOKENS[board.final_records["instruction"][i]].copy(),
                 }
-                final = {"final_obs": final_obs, "final_info": final_info}
-                infos = self._add_info(infos, final, i)
-            infos = self._add_info(infos, unpack_info(record), i)
-        return self._observation(), board.records["reward"].copy(), terminated, truncated, infos
+            infos["final_obs"], infos["_final_obs"] = final_obs, ended.copy()
+            infos["final_info"] = unpack_infos(board.final_records, ended)
+            infos["_final_info"] = ended
+        return self._observation(), records["reward"].copy(), terminated, truncated, infos
 
     def render(self) -> tuple[NDArray[np.uint8] | None, ...] | None:
         """The presentation view of each environment, in render mode "rgb_array"."""
@@ -216,17 +244,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the workers; one that does not end in time is killed."""
-        for worker in self._workers:
-            with contextlib.suppress(OSError):
-                worker.connection.send(("close",))
-            worker.connection.close()
-        for worker in self._workers:
-            try:
-                worker.process.wait(_CLOSING_SECONDS)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-        self._workers.clear()
+        self._finalizer()
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -238,57 +256,65 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         }
 
     def _ask(self, name: str) -> list[Any]:
-        for worker in self._workers:
-            self._send(worker, (name,))
-        return [item for answer in self._gather() for item in answer]
+        answers = self._exchange([pickle.dumps((name,))] * len(self._workers))
+        return [item for answer in answers for item in answer]
 
-    def _send(self, worker: _Worker, message: tuple[Any, ...]) -> None:
-        try:
-            worker.connection.send(message)
-        except OSError:
-            self._mourn(worker)
-
-    def _gather(self) -> list[Any]:
-        """Every worker's answer, in order."""
+    def _exchange(self, messages: Iterable[bytes]) -> list[Any]:
+        """Send every worker its message; their answers, in order. A failure ends them all."""
         if self.closed:
             raise RuntimeError("the vector environment is closed")
         answers = []
-        for worker in self._workers:
-            try:
-                status, answer = worker.connection.recv()
-            except (EOFError, OSError):
-                self._mourn(worker)
-            if status == "failed":
-                self.close()
-                raise RuntimeError(f"a worker of the vector environment failed:\n{answer}")
-            answers.append(answer)
+        worker = self._workers[0]
+        try:
+            for worker, message in zip(self._workers, messages, strict=True):
+                worker.connection.send_bytes(message)
+            for worker in self._workers:
+                message = worker.connection.recv_bytes()
+                status, answer = ("done", None) if message == STEPPED else pickle.loads(message)
+                if status == "failed":
+                    raise RuntimeError(f"a worker of the vector environment failed:\n{answer}")
+                answers.append(answer)
+        except (EOFError, OSError):
+            message = f"{worker.death()}. All workers were shut down."
+            self.close()
+            raise RuntimeError(message) from None
+        except BaseException:  # also Ctrl-C: an answer left unread would be taken for the next
+            self.close()
+            raise
         return answers
 
-    def _mourn(self, worker: _Worker) -> NoReturn:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.process.wait(_CLOSING_SECONDS)
-        code = worker.process.returncode
-        cause = f"was killed by signal {-code}" if code is not None and code < 0 else f"exit {code}"
-        self.close()
-        raise RuntimeError(
-            f"the worker of environments {worker.first} to {worker.first + worker.count - 1} "
-            f"(process {worker.process.pid}) died: {cause}. All workers were shut down."
-        )
+
+def _end(workers: list[_Worker], owner: int) -> None:
+    """End the workers, unless this is a fork of the process that owns them."""
+    for worker in workers:
+        if os.getpid() == owner:
+            with contextlib.suppress(OSError):
+                worker.connection.send(("close",))
+        worker.connection.close()
+    if os.getpid() == owner:
+        deadline = time.monotonic() + _CLOSING_SECONDS
+        for worker in workers:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+    workers.clear()
 
 
 def _start(memory_fd: int, first: int, count: int) -> _Worker:
     ours, theirs = socket.socketpair()
+    module = [sys.executable, "-P", "-X", "faulthandler", "-m", "oddoneout.vector_worker"]
     with theirs:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "oddoneout.vector_worker",
-                str(theirs.fileno()),
-                str(memory_fd),
-            ],
+            [*module, str(theirs.fileno()), str(memory_fd)],
             pass_fds=(theirs.fileno(), memory_fd),
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env={
+                # A worker is one of many already: numpy needs no threads there.
+                "OPENBLAS_NUM_THREADS": "1",
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+            },
         )
     return _Worker(process, Connection(ours.detach()), first, count)
