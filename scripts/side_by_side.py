@@ -116,7 +116,9 @@ def calls(tasks: Mapping[Any, Callable[[], None]], workers: int) -> None:
 
 
 def _settle() -> None:
-    """A worker ends at once when interrupted, and with its parent, even if that is killed."""
+    """A worker keeps to one core; it ends at once when interrupted, and with its parent, even if
+    that is killed."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # heard when PyTorch is imported, later
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
