@@ -47,6 +47,11 @@ def is_running(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def mapped_boards() -> int:
+    gc.collect()
+    return Path("/proc/self/maps").read_text().count("memfd:oddoneout")
+
+
 def assert_all_gone(workers: list[int]) -> None:
     deadline = time.monotonic() + 60  # generous: only a failure waits that long
     while any(map(is_running, workers)) and time.monotonic() < deadline:
@@ -262,6 +267,7 @@ def test_a_step_before_the_first_reset_is_refused() -> None:
 
 
 def test_a_killed_worker_is_reported_and_ends_everything() -> None:
+    before = mapped_boards()
     envs = make(workers=3)
     envs.reset(seed=0)
     workers = pids(envs)
@@ -274,10 +280,9 @@ def test_a_killed_worker_is_reported_and_ends_everything() -> None:
         envs.step(np.zeros(N, np.int64))
     envs.close()
     del envs
-    gc.collect()
     # The shared memory has no name, and lasts as long as somebody has it open or mapped.
     assert not any("oddoneout" in name for name in os.listdir("/dev/shm"))
-    assert "memfd:oddoneout" not in Path("/proc/self/maps").read_text()
+    assert mapped_boards() == before
 
 
 def test_an_exception_in_a_worker_comes_with_its_traceback() -> None:
