@@ -142,7 +142,7 @@ def _columns(mask: NDArray[np.bool_], **columns: NDArray[Any]) -> dict[str, Any]
     whole = bool(mask.all())
     infos: dict[str, Any] = {}
     for name, values in columns.items():
-        blank = None if values.dtype == object else values.dtype.type(0)
+        blank: Any = None if values.dtype == object else values.dtype.type(0)
         infos[name] = values.copy() if whole else np.where(mask, values, blank)
         infos[f"_{name}"] = mask.copy()
     return infos
@@ -188,7 +188,7 @@ class Board:
 def _places(records: NDArray[np.void]) -> list[memoryview]:
     """The bytes of each record."""
     rows = records.view(np.uint8).reshape(len(records), RECORD.itemsize)
-    return [memoryview(row) for row in rows]
+    return [memoryview(row) for row in rows]  # pyright: ignore[reportArgumentType]
 
 
 class Group:
