@@ -1,6 +1,6 @@
 """Can the camera tell every attribute value apart? Trains a small network to name what it shows.
 
-    python -m scripts.probe_perception [--frames 80000] [--epochs 8] [--out docs]
+    python -m scripts.probe_perception [--frames 160000] [--epochs 8] [--out docs]
 
 Random objects stand in the real room as ``sample_layout`` places them; the agent stands anywhere
 near one of them, facing it give or take the gaze cone. The network sees the 64x64 frame and
@@ -299,7 +299,7 @@ Made by `python -m scripts.probe_perception`.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Probe what the camera can tell apart.")
-    parser.add_argument("--frames", type=int, default=80_000, help="to train on (80000)")
+    parser.add_argument("--frames", type=int, default=160_000, help="to train on (160000)")
     parser.add_argument("--test", type=int, default=20_000, help="held-out frames (20000)")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch", type=int, default=256)
