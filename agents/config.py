@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from agents.precision import Precision
 from oddoneout.actions import Action
 from oddoneout.rules import language
 
@@ -148,7 +149,7 @@ class TrainingConfig:
         reward_weight: of the reward loss, if the agent has that head.
         mirror: probability that an episode is mirrored, with left and right turns swapped.
         shift: largest random shift of an episode's images, in pixels.
-        precision: "bf16" (autocast) or "float32".
+        precision: "bf16" (autocast), "float32", or "auto": bf16 where the device computes in it.
         seed: of initialization, order and augmentation.
         start: a run or checkpoint whose weights training begins from; "" begins anew.
 
@@ -174,7 +175,7 @@ class TrainingConfig:
     reward_weight: float = 0.1
     mirror: float = 0.5
     shift: int = 2
-    precision: Literal["bf16", "float32"] = "bf16"
+    precision: Precision = "auto"
     seed: int = 0
     start: str = ""
 
@@ -192,7 +193,7 @@ class TrainingConfig:
             _at_least(self, name, 0)
         _at_least(self, "reward_weight", 0)
         _one_of(self, "schedule", ("cosine", "wsd"))
-        _one_of(self, "precision", ("bf16", "float32"))
+        _one_of(self, "precision", get_args(Precision))
         for name in ("lr", "grad_clip"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")

@@ -26,6 +26,7 @@ from agents.counts import counts, named, part
 from agents.losses import losses
 from agents.model import Agent
 from agents.optimization import learning_rate, optimizer
+from agents.precision import autocast
 from agents.ranks import Ranks
 
 
@@ -241,16 +242,12 @@ class Trainer:
 
     def _descend(self, batch: Batch, size: Tensor, whole: Tensor) -> None:
         """Add the gradient of one batch's part of the whole loss."""
-        with self._autocast():
+        with autocast(self.config.precision, self.ranks.device):
             outputs = self.network(batch)
         found = losses(outputs, batch, self.config)
         # Data parallelism takes the mean over processes of what here must be a sum.
         (part(found, named(size / whole), self.config) * self.ranks.ranks).backward()
         self.means.add({name: getattr(found, name) for name in named(size)}, named(size))
-
-    def _autocast(self) -> torch.autocast:
-        on = self.config.precision == "bf16"
-        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=on)
 
     def _synchronized(self, last: bool) -> contextlib.AbstractContextManager[None]:
         """Processes exchange gradients once per step, on its last pass."""

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from agents.precision import autocast
 from oddoneout.rules.attributes import VALUES, Dimension, Shape, Size, Texture
 from oddoneout.rules.things import Thing
 from oddoneout.world.gaze import looked_at, sights
@@ -155,7 +156,7 @@ def train(frames: Frames, epochs: int, batch: int, seed: int) -> Reader:
             shown = images[rows]
             if torch.rand((), generator=generator) < 0.5:  # every value survives a mirror
                 shown = shown.flip(2)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast("auto", torch.device("cpu")):
                 outputs = model(shown)
             losses = [
                 functional.cross_entropy(logits.float(), labels[rows, i])
