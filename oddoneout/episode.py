@@ -8,7 +8,7 @@ from oddoneout.rules.attributes import Dimension
 from oddoneout.rules.levels import Level, Settings, Speech
 from oddoneout.rules.sampling import sample_trial
 from oddoneout.rules.trial import Trial
-from oddoneout.world.layout import Layout, sample_layout
+from oddoneout.world.layout import Layout, sample_layouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def sample_episode(level: Level, settings: Settings, rng: np.random.Generator) -
     """Draw an episode: first its rules, then its rooms, so that neither tells of the other."""
     dimension, specs = level.draw(settings, rng)
     trials = tuple(sample_trial(spec, settings.split, rng) for spec in specs)
-    layouts = tuple(sample_layout(rng) for _ in specs)
+    layouts = sample_layouts(len(specs), rng)
     decoys = (
         tuple(sample_trial(spec, settings.split, rng) for spec in specs)
         if settings.explanations is Speech.SHUFFLED

@@ -93,13 +93,14 @@ def moving(env: OddOneOutEnv) -> Work:
     return work
 
 
-def drawing(env: OddOneOutEnv) -> Work:
-    """Rendering alone."""
-    world = env.world
+def seeing(env: OddOneOutEnv) -> Work:
+    """Physics and rendering, with the same actions."""
+    world, draw = env.world, actions()
     env.reset(seed=0)
 
     def work() -> int:
         for _ in range(50):
+            world.move(Action(next(draw)))
             world.image()
         return 50
 
@@ -189,10 +190,11 @@ def shares(rounds: int, seconds: float) -> dict[str, float]:
             stack.callback(env.close)
             return env.unwrapped  # type: ignore[return-value]
 
-        works = {"step": stepping(make()), "move": moving(make()), "draw": drawing(make())}
+        works = {"step": stepping(make()), "move": moving(make()), "see": seeing(make())}
         rates = measure(works, rounds, seconds)
     physics = median([s / m for s, m in zip(rates["step"], rates["move"], strict=True)])
-    rendering = median([s / d for s, d in zip(rates["step"], rates["draw"], strict=True)])
+    seen = median([s / d for s, d in zip(rates["step"], rates["see"], strict=True)])
+    rendering = max(0.0, seen - physics)
     rules = max(0.0, 1.0 - physics - rendering)
     return {"physics": physics, "rendering": rendering, "rules": rules}
 

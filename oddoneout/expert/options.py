@@ -5,7 +5,7 @@ from typing import Final
 
 from oddoneout.rules.attributes import CORE_DIMENSIONS
 
-LEGIBLE: Final = 2.5  # metres from which looks can be told apart at 64 x 64 pixels
+LEGIBLE: Final = 1.7  # metres from which looks can be told apart (docs/perception.md)
 _SHARES: Final = ("action_noise", "mistaken_experiments", "random_mix")
 _SWITCHES: Final = ("use_transforms", "blind", "random_order")
 

@@ -1,10 +1,12 @@
 """Where the agent and the objects stand when a trial begins; no mujoco."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddoneout.world.geometry import (
     AGENT_RADIUS,
@@ -18,9 +20,8 @@ from oddoneout.world.geometry import (
     WALL_CLEARANCE,
 )
 
-_BATCH: Final = 32  # candidates tried at once: one numpy pass usually finds a valid one
-_MAX_BATCHES: Final = 1000
-_FIRST, _SECOND = np.triu_indices(OBJECT_COUNT, 1)  # every pair of objects once
+_BATCH: Final = 384  # arrangements tried at once for each layout: about two will do
+_MAX_BATCHES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,43 +47,66 @@ class Layout:
 
 
 def sample_layout(rng: np.random.Generator) -> Layout:
-    """Draw a layout uniformly among the valid ones.
+    """Draw one layout; see ``sample_layouts``."""
+    return sample_layouts(1, rng)[0]
+
+
+def sample_layouts(count: int, rng: np.random.Generator) -> tuple[Layout, ...]:
+    """Draw layouts uniformly among the valid ones, each for itself.
 
     Objects keep ``OBJECT_SPACING`` from each other and ``WALL_CLEARANCE`` from the walls, and
     the law is the same for every slot. The agent starts close to a random wall, anywhere along
     it, facing inwards give or take ``START_JITTER``, with room to move.
 
     Raises:
-        RuntimeError: if no valid layout turns up, which means that the constants in
-            ``oddoneout/world/geometry.py`` leave no room for one.
+        RuntimeError: if valid layouts do not turn up, which means that the constants in
+            ``oddoneout/world/geometry.py`` leave no room for them.
+    """
+    found: list[Layout] = []
+    for _ in range(_MAX_BATCHES):
+        for row in _spaced(_BATCH * count, rng).T.tolist():
+            places = list(zip(row[::2], row[1::2], strict=True))
+            # The start is drawn for one arrangement of objects at a time: rejecting it together
+            # with the objects keeps the joint law uniform.
+            start = _start(places, rng)
+            if start is None:
+                continue
+            yaws = rng.uniform(-math.pi, math.pi, OBJECT_COUNT).tolist()
+            objects = tuple((x, y, yaw) for (x, y), yaw in zip(places, yaws, strict=True))
+            found.append(Layout(start, objects))
+            if len(found) == count:
+                return tuple(found)
+    raise RuntimeError(
+        f"found {len(found)} of {count} valid layouts of {OBJECT_COUNT} objects in "
+        f"{_BATCH * _MAX_BATCHES} draws each: OBJECT_SPACING, WALL_CLEARANCE and ROOM_HALF in "
+        "oddoneout/world/geometry.py leave too little room"
+    )
+
+
+def _spaced(tries: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Of that many random arrangements those whose objects keep apart: (x0, y0, x1, ...) by N.
+
+    Object after object, so that most arrangements, which fail early, cost little.
     """
     reach = ROOM_HALF - WALL_CLEARANCE
+    spots = rng.uniform(-reach, reach, (2 * OBJECT_COUNT, tries))
+    for later in range(2, 2 * OBJECT_COUNT, 2):
+        apart = np.ones(spots.shape[1], np.bool_)
+        for earlier in range(0, later, 2):
+            dx, dy = spots[later] - spots[earlier], spots[later + 1] - spots[earlier + 1]
+            apart &= dx * dx + dy * dy >= OBJECT_SPACING**2
+        spots = spots.compress(apart, axis=1)
+    return spots
+
+
+def _start(objects: Sequence[tuple[float, float]], rng: np.random.Generator) -> Pose | None:
+    """Where the agent could start; None where an object leaves it no room there."""
     along = ROOM_HALF - START_FROM_WALL
     clear = AGENT_RADIUS + OBJECT_RADIUS + START_CLEARANCE
-    for _ in range(_MAX_BATCHES):
-        spots = rng.uniform(-reach, reach, (_BATCH, OBJECT_COUNT, 2))
-        gaps = spots[:, _FIRST] - spots[:, _SECOND]
-        valid = ((gaps * gaps).sum(-1) >= OBJECT_SPACING**2).all(-1)
-        if not valid.any():
-            continue
-        objects = spots[valid.argmax()]
-        # The start is drawn for one arrangement of objects at a time: rejecting it together
-        # with the objects keeps the joint law uniform.
-        wall, offset = int(rng.integers(4)), float(rng.uniform(-along, along))
-        x, y = ((along, offset), (offset, along), (-along, offset), (offset, -along))[wall]
-        if min((x - ox) ** 2 + (y - oy) ** 2 for ox, oy in objects.tolist()) < clear**2:
-            continue
-        # The wall's outward direction is wall * 90 degrees; the agent turns its back to it.
-        heading = wall * math.pi / 2 + math.pi + float(rng.uniform(-START_JITTER, START_JITTER))
-        yaws = rng.uniform(-math.pi, math.pi, OBJECT_COUNT)
-        return Layout(
-            Pose(x, y, math.remainder(heading, math.tau)),
-            tuple(
-                (ox, oy, yaw) for (ox, oy), yaw in zip(objects.tolist(), yaws.tolist(), strict=True)
-            ),
-        )
-    raise RuntimeError(
-        f"found no valid layout of {OBJECT_COUNT} objects in {_BATCH * _MAX_BATCHES} draws: "
-        "OBJECT_SPACING, WALL_CLEARANCE and ROOM_HALF in oddoneout/world/geometry.py leave too "
-        "little room"
-    )
+    wall, offset = int(rng.integers(4)), float(rng.uniform(-along, along))
+    x, y = ((along, offset), (offset, along), (-along, offset), (offset, -along))[wall]
+    if min((x - ox) ** 2 + (y - oy) ** 2 for ox, oy in objects) < clear**2:
+        return None
+    # The wall's outward direction is wall * 90 degrees; the agent turns its back to it.
+    heading = wall * math.pi / 2 + math.pi + float(rng.uniform(-START_JITTER, START_JITTER))
+    return Pose(x, y, math.remainder(heading, math.tau))

@@ -42,6 +42,7 @@ class World:
         self._camera = Camera(self._scene, *image_size)
         self._speed = STEP_LENGTH / (SUBSTEPS * model.opt.timestep)
         self._positions: tuple[tuple[float, float], ...] = ()
+        self._picture: NDArray[np.uint8] | None = None  # None once something has changed
         # Views: fetching an array of MjData by name costs as much as writing it.
         self._qpos, self._qvel, self._ctrl = data.qpos, data.qvel, data.ctrl
 
@@ -92,8 +93,10 @@ class World:
         return self._positions
 
     def image(self) -> NDArray[np.uint8]:
-        """The agent's view: uint8 (H, W, 3), a fresh array."""
-        return self._camera.image(self._data)
+        """The agent's view: uint8 (H, W, 3), a fresh array; drawn only if something changed."""
+        if self._picture is None:
+            self._picture = self._camera.image(self._data)
+        return self._picture.copy()
 
     def present(
         self, height: int = 480, width: int = 640, view: str = "overhead"
@@ -126,6 +129,7 @@ class World:
         # contact, where they keep pushing along the obstacle.
         self._ctrl[:] = velocity
         qvel[:] = *velocity, 0.0
+        self._picture = None
         mujoco.mj_step(model, data, SUBSTEPS)
         mujoco.mj_fwdPosition(model, data)
         if data.ncon:  # the last substep may have ended inside an obstacle: come to rest outside
@@ -136,5 +140,6 @@ class World:
         qvel[:] = 0.0
 
     def _look_around(self) -> None:
+        self._picture = None
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)

@@ -9,6 +9,7 @@ import pytest
 from oddoneout.actions import Action
 from oddoneout.rules.attributes import Color, Dimension, Shape, Size, Texture
 from oddoneout.rules.things import Thing
+from oddoneout.world.camera import Camera
 from oddoneout.world.geometry import (
     AGENT_RADIUS,
     OBJECT_RADIUS,
@@ -221,3 +222,30 @@ def test_worlds_side_by_side_do_not_disturb_each_other():
 
 def test_the_start_is_a_pose_of_the_layout():
     assert Pose(0.0, 0.0, 0.0) == room().agent
+
+
+def test_a_room_in_which_nothing_changed_is_not_drawn_again(monkeypatch):
+    world, rng = World((64, 64)), np.random.default_rng(5)
+    things = [random_thing(rng) for _ in range(4)]
+    world.place(things, sample_layout(rng))
+    drawn, draw = [], Camera.image
+    monkeypatch.setattr(Camera, "image", lambda *args: drawn.append(1) or draw(*args))
+    first = world.image()
+    world.move(Action.NOOP)
+    again = world.image()
+    assert len(drawn) == 1
+    np.testing.assert_array_equal(first, again)
+    first[:] = 0  # what was handed out is the caller's
+    np.testing.assert_array_equal(world.image(), again)
+    for number, change in enumerate(
+        (
+            lambda: world.move(Action.TURN_LEFT),
+            lambda: world.move(Action.FORWARD),
+            lambda: world.repaint(0, random_thing(rng)),
+            lambda: world.place(things, sample_layout(rng)),
+        ),
+        start=2,
+    ):
+        change()
+        world.image()
+        assert len(drawn) == number
