@@ -5,7 +5,8 @@ python -m scripts.collect --env OddOneOut/Confounded-v0 --episodes 1000 --seed 0
 python -m scripts.collect --describe data/confounded
 python -m scripts.collect --out data/confounded --export minari --out-id oddoneout/confounded-v0
 
-Interrupted, run the same command again: it resumes, and ends with the same bytes.
+Interrupted, run the same command again: it resumes, and ends with the same bytes. Under torchrun
+or srun the processes share the work, and the bytes are the same too: see docs/cluster.md.
 """
 
 import argparse
@@ -30,8 +31,9 @@ from scripts import common
 class Reporter:
     """The progress: a line that is rewritten on a terminal, a line now and then elsewhere."""
 
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
+    def __init__(self, place: common.Place) -> None:
+        self._live = sys.stderr.isatty() and place.ranks == 1
+        self._who = f"{place}: " if place.ranks > 1 else ""
         self._every = 0.2 if self._live else 10.0
         self._shown = time.monotonic()
 
@@ -42,7 +44,7 @@ class Reporter:
         self._shown = now
         start = "\r" if self._live else ""
         end = "  " if self._live and not finished else "\n"
-        print(f"{start}{progress}", end=end, file=sys.stderr, flush=True)
+        print(f"{start}{self._who}{progress}", end=end, file=sys.stderr, flush=True)
 
 
 def collect_into(args: argparse.Namespace) -> None:
@@ -57,8 +59,15 @@ def collect_into(args: argparse.Namespace) -> None:
         policy_args=all_expert_options(args.expert_args),
         shard_episodes=args.shard_episodes,
     )
-    collect(args.out, recipe, args.workers, Reporter())
-    print(f"collected {args.episodes} episodes into {args.out}")
+    place = common.place()
+    manifest = collect(
+        args.out, recipe, args.workers, Reporter(place), rank=place.rank, ranks=place.ranks
+    )
+    if place.ranks == 1:
+        print(f"collected {args.episodes} episodes into {args.out}")
+    else:
+        there = sum(1 for _ in args.out.glob("shard-*"))
+        print(f"{place} is done: {args.out} holds {there} of {manifest.shards} shards")
 
 
 def describe(path: Path) -> None:

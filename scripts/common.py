@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,36 @@ def run(main: Callable[[], None]) -> None:
 def _complain(error: object, code: int = 2) -> int:
     print(f"error: {error}", file=sys.stderr)
     return code
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """This process among those that one launcher (torchrun, srun) has started together."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} of {self.ranks}"
+
+
+def place() -> Place:
+    """What the launcher says: ``RANK`` and ``WORLD_SIZE``; without them there is one process.
+
+    Raises:
+        UserError: if they make no sense.
+    """
+    rank, ranks = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if not (rank.isdecimal() and ranks.isdecimal() and int(rank) < int(ranks)):
+        raise UserError(
+            f"RANK={rank} and WORLD_SIZE={ranks}: the first must be an integer from 0 on, and "
+            "below the second"
+        )
+    return Place(int(rank), int(ranks))
 
 
 def json_object(text: str) -> dict[str, Any]:

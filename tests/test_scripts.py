@@ -88,6 +88,17 @@ def test_mistakes_are_one_clear_line(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("rank", "ranks"), [("2", "2"), ("-1", "2"), ("one", "2"), ("0", "")])
+def test_a_launcher_that_makes_no_sense_is_refused(
+    rank: str, ranks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert common.place() == common.Place(0, 1)
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", ranks)
+    with pytest.raises(common.UserError, match=f"RANK={rank} and WORLD_SIZE={ranks}"):
+        common.place()
+
+
 class FakeScreen:
     """Presses one key after the other, then closes."""
 

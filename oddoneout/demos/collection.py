@@ -1,4 +1,10 @@
-"""Collects a set of demonstrations with worker processes, each making whole shards."""
+"""Collects a set of demonstrations with worker processes, each making whole shards.
+
+Several collections may share the work on one set, on one machine or on many with a common file
+system: each is told its rank and makes every ``ranks``-th shard. They need not run at the same
+time and never wait for each other. The first to come writes the manifest, which says all there is
+to say before the first episode; the set is finished when the last shard stands.
+"""
 
 import contextlib
 import fcntl
@@ -11,7 +17,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing import connection
 from pathlib import Path
@@ -20,6 +26,7 @@ from typing import Any, Final
 import gymnasium
 
 from oddoneout.demos.manifest import (
+    MANIFEST,
     Manifest,
     StorageError,
     remove_leftovers,
@@ -27,7 +34,7 @@ from oddoneout.demos.manifest import (
     write_manifest,
 )
 from oddoneout.demos.rollout import Policy, rollout
-from oddoneout.demos.shards import ShardWriter, finished_shards
+from oddoneout.demos.shards import ShardWriter, finished_shards, shard_folder
 from oddoneout.rules.splits import Stream, episode_seed
 
 SHARD_EPISODES: Final = 256
@@ -111,7 +118,7 @@ class Progress:
     """How far a collection has come.
 
     Attributes:
-        episodes, total: done (found finished at the start included), and wanted.
+        episodes, total: of this rank: done (found finished at the start included), and wanted.
         episode_rate, frame_rate: per second, of this run.
         seconds_left: estimated; None before the first episode.
     """
@@ -156,31 +163,49 @@ def collect(
     recipe: Recipe,
     workers: int = 1,
     report: Callable[[Progress], None] = lambda progress: None,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Manifest:
     """Collect a set into ``root``, or finish one that was interrupted.
 
     The bytes depend on ``recipe`` alone (and on the versions noted in the manifest), not on
-    ``workers`` or on interruptions. Workers are spawned: call from under
+    ``workers``, ``ranks`` or interruptions. Workers are spawned: call from under
     ``if __name__ == "__main__"``.
 
+    Args:
+        root: the folder.
+        recipe: what to collect.
+        workers: processes of this collection.
+        report: hears of its progress.
+        rank, ranks: this collection among those that share the set; it makes the shards
+            ``rank``, ``rank + ranks``, and so on. Start each rank once at a time: the others'
+            unfinished work is left alone, a rank's own is cleared away.
+
     Raises:
+        ValueError: if there is no such rank, or no worker.
         StorageError: if ``root`` holds something else, is damaged, or is being collected into.
         CollectionError: if a worker fails or dies; the message says why.
         OSError: if ``root`` cannot be written.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    if not 0 <= rank < ranks:
+        raise ValueError(f"rank must be one of {ranks} from 0 on, got {rank}")
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
-    shards = -(-recipe.episodes // recipe.shard_episodes)
-    with _locked(root), _Crew(root, recipe, min(workers, shards)) as crew:
+    mine = range(rank, -(-recipe.episodes // recipe.shard_episodes), ranks)
+    writes = [shard_folder(root, k).name for k in mine] + ([MANIFEST] if rank == 0 else [])
+    size = max(1, min(workers, len(mine)))
+    with _locked(root, shared=ranks > 1), _Crew(root, recipe, size, writes) as crew:
         manifest = crew.manifest()
         write_manifest(root, manifest)
-        remove_leftovers(root)
-        finished = finished_shards(root, manifest)
-        todo = [k for k in range(manifest.shards) if k not in finished]
+        remove_leftovers(root, writes)
+        finished = set(finished_shards(root, manifest, mine))
         done = sum(len(manifest.shard_range(k)) for k in finished)
-        crew.work(manifest, todo, _Meter(done, manifest.episodes, report))
+        total = sum(len(manifest.shard_range(k)) for k in mine)
+        todo = [k for k in mine if k not in finished]
+        crew.work(manifest, todo, _Meter(done, total, report))
     return manifest
 
 
@@ -254,10 +279,10 @@ class _Worker:
 
 
 class _Crew:
-    """The worker processes; none outlives the ``with`` block."""
+    """The worker processes; none outlives the ``with`` block, nor do unfinished ``writes``."""
 
-    def __init__(self, root: Path, recipe: Recipe, size: int) -> None:
-        self._root = root
+    def __init__(self, root: Path, recipe: Recipe, size: int, writes: Sequence[str]) -> None:
+        self._root, self._writes = root, writes
         self._workers = [_Worker(number, root, recipe) for number in range(size)]
 
     def __enter__(self) -> "_Crew":
@@ -305,7 +330,7 @@ class _Crew:
                 worker.process.terminate()
         for worker in self._workers:
             worker.process.join()
-        remove_leftovers(self._root)
+        remove_leftovers(self._root, self._writes)
 
 
 def _work(pipe: connection.Connection, root: Path, recipe: Recipe) -> None:
@@ -370,11 +395,13 @@ def _obituary(exitcode: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def _locked(root: Path, shared: bool) -> Iterator[None]:
+    """Keeps collections that do not share the set apart, as far as one machine can see."""
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     descriptor = os.open(root, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StorageError(f"{root}: another process is collecting into this folder") from None
         yield

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -110,21 +110,32 @@ def read_manifest(root: Path) -> Manifest:
 def write_manifest(root: Path, manifest: Manifest) -> None:
     """Start a set, or go on with one; ``root`` is made if it is missing.
 
+    Several processes may do so at once: one of them writes, and the others compare.
+
     Raises:
         StorageError: if ``root`` already holds something else; the message says what differs.
     """
     root.mkdir(parents=True, exist_ok=True)
     path = root / MANIFEST
-    if path.exists():
-        _refuse_other(path, read_manifest(root), manifest)
-        return
-    strangers = [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]
-    if strangers:
-        raise StorageError(f"{root}: holds other files ({strangers[0]}, ...) and no {MANIFEST}")
-    with placed(root, path) as folder:
-        write_file(folder / MANIFEST, manifest.to_json())
-        os.replace(folder / MANIFEST, path)
-    sync_folder(root)
+    if not path.exists():
+        strangers = [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]
+        if strangers and not path.exists():  # else another process has started the set meanwhile
+            raise StorageError(f"{root}: holds other files ({strangers[0]}, ...) and no {MANIFEST}")
+        with placed(root, path) as folder:
+            write_file(folder / MANIFEST, manifest.to_json())
+            _publish(folder / MANIFEST, path)
+        sync_folder(root)
+    _refuse_other(path, read_manifest(root), manifest)
+
+
+def _publish(source: Path, target: Path) -> None:
+    """Give a finished file its name, unless another process was first."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        os.replace(source, target)
 
 
 def _refuse_other(path: Path, there: Manifest, wanted: Manifest) -> None:
@@ -142,10 +153,13 @@ def _refuse_other(path: Path, there: Manifest, wanted: Manifest) -> None:
         )
 
 
-def remove_leftovers(root: Path) -> None:
-    """Delete what killed writers left behind; call only while no one else writes."""
+def remove_leftovers(root: Path, targets: Iterable[str]) -> None:
+    """Delete what killed writers of these files and folders left behind; call only while no one
+    writes them."""
+    names = set(targets)
     for folder in root.glob(f"{_PREFIX}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.name.removeprefix(_PREFIX).rpartition("-")[0] in names:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -199,9 +199,12 @@ class ShardWriter:
         }
         write_file(self._folder / SHARD, to_bytes(header))
         sync_folder(self._folder)
-        # A shard of this set is always the same: where one already stands, ours is superfluous.
-        if not self._target.exists():
+        try:
             os.rename(self._folder, self._target)
+        except OSError:
+            # A shard of this set is always the same: where one already stands, ours is superfluous.
+            if not self._target.exists():
+                raise
         sync_folder(self._root)
 
 
@@ -211,13 +214,13 @@ def _npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def finished_shards(root: Path, manifest: Manifest) -> list[int]:
-    """The shards of the set that are there, checked for completeness but not for every byte.
+def finished_shards(root: Path, manifest: Manifest, shards: Iterable[int]) -> list[int]:
+    """Those ``shards`` that are there, checked for completeness but not for every byte.
 
     Raises:
         StorageError: if one of them is damaged, truncated or foreign.
     """
-    present = [k for k in range(manifest.shards) if shard_folder(root, k).exists()]
+    present = [k for k in shards if shard_folder(root, k).exists()]
     for shard in present:
         try:
             check_shard(root, manifest, shard, verify=False)

@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import signal
@@ -170,7 +171,98 @@ def test_two_collections_into_one_folder_at_once_are_refused(tmp_path: Path) -> 
         process.join()
 
 
+# Several ranks, one set.
+
+
+@pytest.mark.parametrize("ranks", [2, 7])  # of 6 shards
+def test_the_bytes_do_not_depend_on_the_number_of_ranks(
+    ranks: int, tmp_path: Path, undisturbed: Path
+) -> None:
+    for rank in reversed(range(ranks)):
+        with pytest.raises(StorageError, match=r"not a set|unfinished"):
+            Dataset(tmp_path)
+        collect(tmp_path, RECIPE, rank=rank, ranks=ranks)
+    assert contents(tmp_path) == contents(undisturbed)
+
+
+def test_a_rank_makes_its_own_shards_and_counts_its_own_episodes(tmp_path: Path) -> None:
+    reports: list[Progress] = []
+    collect(tmp_path, RECIPE, report=reports.append, rank=1, ranks=4)
+    assert sorted(path.name for path in tmp_path.glob("shard-*")) == ["shard-00001", "shard-00005"]
+    assert reports[-1].episodes == reports[-1].total == 4 + 2
+
+
+def test_a_rank_clears_away_what_it_left_itself_and_nothing_of_the_others(tmp_path: Path) -> None:
+    mine, other = (tmp_path / f".unfinished-shard-0000{k}-abc_def" for k in (2, 1))
+    for folder in (mine, other):
+        folder.mkdir(parents=True)
+    collect(tmp_path, RECIPE, rank=0, ranks=2)
+    assert not mine.exists()
+    assert other.exists()
+
+
+def _collect_a_share(root: Path, recipe: Recipe, rank: int) -> None:
+    collect(root, recipe, rank=rank, ranks=2)
+
+
+def test_ranks_work_at_once_and_a_killed_one_is_made_up_for(tmp_path: Path) -> None:
+    slow = replace(RECIPE, env_args={"pause": 0.01})
+    make_set(tmp_path / "undisturbed", slow)
+    root = tmp_path / "shared"
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=_collect_a_share, args=(root, slow, rank)) for rank in (0, 1)]
+    for process in ranks:
+        process.start()
+    _wait_for(root, ".unfinished-shard-0000[35]*/images.bin")  # rank 1's second shard, or third
+    assert ranks[1].pid is not None
+    os.kill(ranks[1].pid, signal.SIGKILL)
+    for process in ranks:
+        process.join()
+    assert (ranks[0].exitcode, ranks[1].exitcode) == (0, -signal.SIGKILL)
+    assert {f"shard-0000{k}" for k in (0, 1, 2, 4)} <= {path.name for path in root.iterdir()}
+    with pytest.raises(StorageError, match=r"unfinished, [45] of 6 shards are there"):
+        Dataset(root)
+    collect(root, slow)  # by any number of ranks
+    assert contents(root) == contents(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("theirs", [3, 4])
+def test_of_two_that_start_a_set_at_once_one_writes_and_the_other_compares(
+    theirs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
+) -> None:
+    mine = read_manifest(undisturbed)
+
+    def link(source: Path, target: Path) -> None:
+        """The other one is first, by a hair's breadth."""
+        monkeypatch.undo()
+        write_manifest(tmp_path, replace(mine, seed=theirs))
+        os.link(source, target)
+
+    monkeypatch.setattr(os, "link", link)
+    if theirs == mine.seed:
+        write_manifest(tmp_path, mine)
+    else:
+        with pytest.raises(StorageError, match="seed is 4 there and 3 here"):
+            write_manifest(tmp_path, mine)
+    assert read_manifest(tmp_path).seed == theirs
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_file_system_without_hard_links_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
+) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", link)
+    write_manifest(tmp_path, read_manifest(undisturbed))
+    assert read_manifest(tmp_path) == read_manifest(undisturbed)
+
+
 def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
+    for rank, ranks in ((2, 2), (-1, 2), (0, 0)):
+        with pytest.raises(ValueError, match=f"rank must be one of {ranks} from 0 on, got {rank}"):
+            collect(tmp_path, RECIPE, rank=rank, ranks=ranks)
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         collect(tmp_path, RECIPE, workers=0)
     with pytest.raises(ValueError, match="episodes must be at least 1, got 0"):
