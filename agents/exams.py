@@ -9,6 +9,7 @@ import numpy as np
 
 from agents.actor import AgentPolicy
 from agents.model import Agent
+from agents.ranks import Ranks
 from oddoneout.evaluation import Scores, Stream, evaluate
 
 
@@ -54,7 +55,7 @@ def sit(
     slots: int = 16,
     temperature: float = 0.5,
 ) -> tuple[dict[str, float], float]:
-    """Play every exam.
+    """Play every exam. Processes that train together share the episodes, and each gets all scores.
 
     Args:
         agent: in evaluation mode.
@@ -78,6 +79,7 @@ def sit(
             seed=seed,
             slots=slots,
             stream=Stream.VALIDATION,
+            team=Ranks.met(agent.policy.weight.device),
         )
         successes.append(scores.success.value)
         values |= {f"{exam.name}/{name}": value for name, value in summary(scores).items()}

@@ -2,10 +2,17 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+T = TypeVar("T")
+
+#: The slowest process may take so long over its share; a dead one is noticed by the launcher.
+_PATIENCE: Final = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +33,16 @@ class Ranks:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
             device = f"cuda:{torch.cuda.current_device()}"
         if ranks > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            backend = "nccl" if device.startswith("cuda") else "gloo"
+            dist.init_process_group(backend, timeout=_PATIENCE)
         return cls(dist.get_rank() if ranks > 1 else 0, ranks, torch.device(device))
+
+    @classmethod
+    def met(cls, device: torch.device) -> "Ranks":
+        """The processes that have joined already; this one alone if none have."""
+        if not dist.is_initialized():
+            return cls(0, 1, device)
+        return cls(dist.get_rank(), dist.get_world_size(), device)
 
     @property
     def first(self) -> bool:
@@ -46,6 +61,14 @@ class Ranks:
         mine = torch.tensor([seconds if self.first else 0.0, float(stop)], device=self.device)
         first, stops = self.total(mine).tolist()
         return first, stops > 0
+
+    def everyone(self, value: T) -> list[T]:
+        """The values that all processes hand in, by rank; each of them gets all."""
+        if self.ranks == 1:
+            return [value]
+        values: list[T | None] = [None] * self.ranks
+        dist.all_gather_object(values, value)
+        return values  # type: ignore[return-value]
 
     def wait(self) -> None:
         if self.ranks > 1:

@@ -97,7 +97,7 @@ class Trainer:
         training: how to train it.
         options: how to go about it.
         summaries: what to remember of the demonstrations (JSON values).
-        evaluation: plays the agent; called by the first process only.
+        evaluation: plays the agent; called by every process, heard from the first one.
         validation: held-out demonstrations, measured at every evaluation.
         on_step: called after every optimizer step; whatever it raises ends the run there.
         say: where lines of progress go.
@@ -276,19 +276,19 @@ class Trainer:
 
     def _evaluate(self, record: progress.Record | None) -> None:
         """Measure held-out demonstrations, and let the agent act."""
-        if record is not None:
-            self.agent.eval()
-            if self.validation is not None:
-                values = measure(self.agent, self.validation, self.config, self.ranks.device)
-                record.write("validation", self.state.step, self.state.frames, values)
-                self.say("held out: " + _listed(values))
-            if self.evaluation is not None:
-                values, score = self.evaluation(self.agent)
+        self.agent.eval()
+        if self.validation is not None and record is not None:
+            values = measure(self.agent, self.validation, self.config, self.ranks.device)
+            record.write("validation", self.state.step, self.state.frames, values)
+            self.say("held out: " + _listed(values))
+        if self.evaluation is not None:
+            values, score = self.evaluation(self.agent)
+            if record is not None:
                 record.write("active", self.state.step, self.state.frames, values)
                 self.say("acting: " + _listed(values))
-                if self.state.best is None or score >= self.state.best:
-                    self.state.best = score
-                    self._save(checkpoint.BEST)
+            if self.state.best is None or score >= self.state.best:
+                self.state.best = score
+                self._save(checkpoint.BEST)
         self.ranks.wait()
         self._since = (time.monotonic(), self.state.frames)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import gymnasium
 import numpy as np
@@ -28,6 +28,8 @@ CHANCE: Final = 1.0 / OBJECT_COUNT
 
 #: What a scored choice can be odd in; every scored trial counts in exactly one.
 ODD_IN: Final = (*(d.value for d in Dimension), "several", "none", "no_choice")
+
+_T = TypeVar("_T")
 
 _Z: Final = 1.959964  # two-sided 95%
 _RESAMPLES: Final = 2000
@@ -262,6 +264,24 @@ def score_episode(
     )
 
 
+class Team(Protocol):
+    """Processes that evaluate together; each runs the same program."""
+
+    @property
+    def rank(self) -> int:
+        """Of this process, from 0."""
+        ...
+
+    @property
+    def ranks(self) -> int:
+        """How many there are."""
+        ...
+
+    def everyone(self, value: _T) -> list[_T]:
+        """The values that all processes hand in, by rank; each of them gets all."""
+        ...
+
+
 def evaluate(
     policy: Policy,
     env_id: str,
@@ -273,6 +293,7 @@ def evaluate(
     stream: Stream = Stream.TEST,
     policy_name: str | None = None,
     progress: Callable[[int], None] | None = None,
+    team: Team | None = None,
 ) -> Scores:
     """Play fresh episodes and score them; a function of its arguments alone.
 
@@ -284,7 +305,9 @@ def evaluate(
         seed: with ``stream`` it names the episodes; streams never share one.
         slots: episodes side by side; changes the speed, not the scores.
         policy_name: for the record; the policy's class by default.
-        progress: called with the number of episodes done, after each.
+        progress: called with the number of episodes that this process has done, after each.
+        team: shares the episodes among processes that all call this; each gets all the scores,
+            which are those of one process.
 
     Raises:
         ValueError: for fewer than one episode or slot, or wrong environment arguments.
@@ -292,7 +315,33 @@ def evaluate(
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
+    if slots < 1:
+        raise ValueError(f"slots must be at least 1, got {slots}")
     arguments = dict(env_args or {})
+    seeds = [episode_seed(stream, seed, i) for i in range(episodes)]
+    rank, ranks = (0, 1) if team is None else (team.rank, team.ranks)
+    scored: list[EpisodeScore] = []
+    for score in _play(policy, env_id, arguments, seeds[rank::ranks], slots):
+        scored.append(score)
+        if progress is not None:
+            progress(len(scored))
+    if team is not None:
+        shares = team.everyone(scored)
+        scored = [shares[i % ranks][i // ranks] for i in range(episodes)]
+    return summarize(
+        scored,
+        policy=policy_name or type(policy).__name__,
+        env=env_id,
+        env_args=arguments,
+        seed=seed,
+        stream=stream,
+    )
+
+
+def _play(
+    policy: Policy, env_id: str, env_args: Mapping[str, Any], seeds: Sequence[int], slots: int
+) -> Iterator[EpisodeScore]:
+    """The scores of one episode per seed, in the order of ``seeds``."""
     words: dict[int, _Words] = {}
 
     def listen(step: Step) -> None:
@@ -302,27 +351,11 @@ def evaluate(
             said.foretells[step.time] = step.decision.foretells
 
     def make_env() -> gymnasium.Env:
-        return gymnasium.make(env_id, disable_env_checker=True, **arguments)
+        return gymnasium.make(env_id, disable_env_checker=True, **env_args)
 
-    def play() -> Iterator[EpisodeScore]:
-        seeds = [episode_seed(stream, seed, i) for i in range(episodes)]
-        for trajectory in rollout(policy, make_env, seeds, min(slots, episodes), listen):
-            said = words.pop(trajectory.seed)
-            yield score_episode(trajectory, said.says, said.foretells)
-
-    scored: list[EpisodeScore] = []
-    for score in play():
-        scored.append(score)
-        if progress is not None:
-            progress(len(scored))
-    return summarize(
-        scored,
-        policy=policy_name or type(policy).__name__,
-        env=env_id,
-        env_args=arguments,
-        seed=seed,
-        stream=stream,
-    )
+    for trajectory in rollout(policy, make_env, seeds, slots, listen):
+        said = words.pop(trajectory.seed)
+        yield score_episode(trajectory, said.says, said.foretells)
 
 
 def summarize(

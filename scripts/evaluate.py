@@ -1,12 +1,16 @@
 """Play fresh episodes with any policy and score them.
 
 python -m scripts.evaluate --policy expert --env OddOneOut/Basic-v0 --episodes 300 --seed 1
+
+Under torchrun the processes share the episodes, and the scores are the same: see docs/cluster.md.
 """
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from oddoneout.evaluation import CHANCE, Scores, evaluate
+from oddoneout.evaluation import CHANCE, Scores, Team, evaluate
 from scripts import common
 
 
@@ -30,8 +34,27 @@ def report(scores: Scores) -> str:
     return f"{title}\n\n{common.table(('', 'mean [95% interval]'), rows)}"
 
 
+@contextmanager
+def team(place: common.Place) -> Iterator[Team | None]:
+    """The processes that torchrun started together with this one, if any."""
+    if place.ranks == 1:
+        yield None
+        return
+    from agents.ranks import Ranks  # it is torch that lets them talk to each other
+
+    ranks = Ranks.join("cpu")
+    try:
+        yield ranks
+    finally:
+        ranks.leave()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m scripts.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     common.add_policy_arguments(parser)
     common.add_env_arguments(parser)
     parser.add_argument("--episodes", type=common.positive, default=300)
@@ -42,16 +65,22 @@ def main() -> None:
 
     out = common.writable(args.json)
     policy = common.make_policy(args)
-    scores = evaluate(
-        policy.policy,
-        args.env,
-        common.env_arguments(args, policy),
-        episodes=args.episodes,
-        seed=args.seed,
-        slots=args.slots,
-        policy_name=args.policy,
-        progress=common.Progress(args.episodes),
-    )
+    env_args = common.env_arguments(args, policy)
+    place = common.place()
+    with team(place) as others:
+        scores = evaluate(
+            policy.policy,
+            args.env,
+            env_args,
+            episodes=args.episodes,
+            seed=args.seed,
+            slots=args.slots,
+            policy_name=args.policy,
+            progress=common.Progress(args.episodes) if place.ranks == 1 else None,
+            team=others,
+        )
+    if not place.first:
+        return
     print(report(scores))
     if out is not None:
         options = {"temperature": args.temperature, "expert_args": args.expert_args}

@@ -1,6 +1,8 @@
 """Scores: hand-made episodes first, then the real loop."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -145,6 +147,39 @@ def test_scores_do_not_depend_on_the_number_of_slots() -> None:
         for slots in (1, 4)
     )
     assert one.to_json() == four.to_json()
+
+
+class Threads:
+    """A team of threads: all wait for each other, as processes do."""
+
+    def __init__(self, rank: int, ranks: int, barrier: threading.Barrier, values: list) -> None:
+        self.rank, self.ranks, self.barrier, self.values = rank, ranks, barrier, values
+
+    def everyone(self, value):
+        self.values[self.rank] = value
+        self.barrier.wait(60)
+        return list(self.values)
+
+
+@pytest.mark.parametrize("ranks", [2, 6])  # of 5 episodes
+def test_scores_do_not_depend_on_the_number_of_processes(ranks: int) -> None:
+    barrier, values, played = threading.Barrier(ranks), [None] * ranks, [0] * ranks
+
+    def work(rank: int):
+        team = Threads(rank, ranks, barrier, values)
+
+        def count(done: int) -> None:
+            played[rank] = done
+
+        return evaluate(
+            RandomObjectPolicy(), BASIC, episodes=5, seed=3, team=team, progress=count
+        ).to_json()
+
+    with ThreadPoolExecutor(ranks) as pool:
+        shared = list(pool.map(work, range(ranks)))
+    alone = evaluate(RandomObjectPolicy(), BASIC, episodes=5, seed=3).to_json()
+    assert shared == [alone] * ranks
+    assert played == [len(range(rank, 5, ranks)) for rank in range(ranks)]
 
 
 def test_scores_are_plain_json_with_every_promised_key() -> None:
