@@ -19,7 +19,7 @@ for _level in CATALOGUE.values():
         gymnasium.register(
             _level.id,
             entry_point="oddoneout.env:OddOneOutEnv",
-            vector_entry_point="oddoneout.vector:OddOneOutVectorEnv",
+            vector_entry_point="oddoneout.vector:make",
             kwargs={"level": _level.name},
         )
 del _level

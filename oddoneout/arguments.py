@@ -1,13 +1,15 @@
 """What single and vector environments share of their contract: arguments and spaces."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from oddoneout.rules.language import INSTRUCTION_WORDS, VOCABULARY
 
-RENDERERS: Final = ("classic",)
+RENDERERS: Final = ("classic", "warp")
 RENDER_MODES: Final = ("rgb_array", "human")
 IMAGE_SIDES: Final = (16, 512)  # least and most pixels of an image's side
 
@@ -39,9 +41,58 @@ def parse_renderer(renderer: Any) -> str:
     Raises:
         ValueError: if it is not.
     """
-    if renderer not in RENDERERS:
+    if not isinstance(renderer, str) or renderer not in RENDERERS:
         raise ValueError(f"renderer must be one of {RENDERERS}, got {renderer!r}")
     return renderer
+
+
+def refuse_warp(renderer: Any) -> None:
+    """For what draws one room at a time.
+
+    Raises:
+        ValueError: unless ``renderer`` is "classic".
+    """
+    if parse_renderer(renderer) == "warp":
+        raise ValueError(
+            'renderer "warp" draws many rooms at once: '
+            'gymnasium.make_vec(id, num_envs=N, renderer="warp"); this takes renderer "classic"'
+        )
+
+
+def parse_reset(
+    seed: int | Sequence[int | None] | None,
+    options: dict[str, Any] | None,
+    began: NDArray[np.bool_],
+) -> tuple[list[int | None], NDArray[np.bool_]]:
+    """The arguments of a vector's ``reset`` as one seed for each environment, and the mask.
+
+    Args:
+        seed: one that counts upwards, one each, or None.
+        options: ``{"reset_mask": bool (N,)}``, or nothing.
+        began: bool (N,), which environments have been reset before.
+
+    Raises:
+        ValueError: for a list of the wrong length, a wrong mask, or other options.
+    """
+    num_envs = len(began)
+    seeds: list[int | None]
+    if seed is None or isinstance(seed, int | np.integer):
+        seeds = [None if seed is None else int(seed) + i for i in range(num_envs)]
+    else:
+        seeds = list(seed)
+        if len(seeds) != num_envs:
+            raise ValueError(f"seed must list {num_envs} seeds, got {len(seeds)}")
+    options = dict(options or {})
+    mask = np.asarray(options.pop("reset_mask", np.ones(num_envs, np.bool_)))
+    if options:
+        raise ValueError(f"the only option of reset is 'reset_mask', got {sorted(options)}")
+    if mask.shape != (num_envs,) or mask.dtype != np.bool_ or not mask.any():
+        raise ValueError(
+            f"reset_mask must be a bool array of shape ({num_envs},), not all False, got {mask!r}"
+        )
+    if not (mask | began).all():
+        raise ValueError("the first reset must be of all environments, without a reset_mask")
+    return seeds, mask
 
 
 def observation_space(image_size: tuple[int, int]) -> spaces.Dict:

@@ -13,7 +13,7 @@ from oddoneout.arguments import (
     RENDER_MODES,
     observation_space,
     parse_image_size,
-    parse_renderer,
+    refuse_warp,
 )
 from oddoneout.episode import Episode, sample_episode
 from oddoneout.rules.language import (
@@ -39,6 +39,7 @@ from oddoneout.rules.trial import (
     begin,
 )
 from oddoneout.snapshot import ObjectView, Snapshot
+from oddoneout.world.camera import renderer_version
 from oddoneout.world.gaze import glance, sights
 from oddoneout.world.world import World
 
@@ -72,7 +73,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         split: which feature combinations occur: "all", "train" or "eval".
         image_size: pixels, one number for a square or (height, width).
         render_mode: None, "rgb_array" or "human".
-        renderer: "classic".
+        renderer: "classic"; "warp" is for ``gymnasium.make_vec``.
 
     Raises:
         ValueError: for an argument that is not allowed; the message names what is.
@@ -115,7 +116,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
             raise ValueError(
                 f"render_mode must be None or one of {RENDER_MODES}, got {render_mode!r}"
             )
-        parse_renderer(renderer)
+        refuse_warp(renderer)
         self.render_mode = render_mode
         self.observation_space = observation_space(size)
         self.action_space = spaces.Discrete(len(Action))
@@ -217,6 +218,10 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
     ) -> NDArray[np.uint8]:
         """The room for people to look at, uint8 (height, width, 3); see ``World.present``."""
         return self._world.present(height, width, view)
+
+    def renderer_version(self) -> str:
+        """What draws the images, for manifests: "classic: llvmpipe (LLVM ...), 4.5 (...)"."""
+        return f"classic: {renderer_version()}"
 
     def snapshot(self) -> Snapshot:
         """The privileged view, for experts, tests and analysis; never for agents.

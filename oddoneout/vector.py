@@ -5,10 +5,7 @@ import mmap
 import os
 import pickle
 import signal
-import socket
 import subprocess
-import sys
-import time
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,18 +19,42 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from oddoneout.actions import Action
-from oddoneout.arguments import observation_space, parse_image_size, parse_renderer
+from oddoneout.arguments import (
+    observation_space,
+    parse_image_size,
+    parse_renderer,
+    parse_reset,
+    refuse_warp,
+)
+from oddoneout.processes import end, start, usable_cores
 from oddoneout.rules.language import INSTRUCTION_WORDS, INSTRUCTIONS, encode
 from oddoneout.rules.levels import CATALOGUE, parse_settings
 from oddoneout.snapshot import Snapshot
 from oddoneout.vector_worker import STEP, STEPPED, Board, unpack_infos
 
 _TOKENS: Final = np.stack([encode(text, INSTRUCTION_WORDS) for text in INSTRUCTIONS.values()])
-_CLOSING_SECONDS: Final = 5.0  # that a worker gets to close before it is killed
+_DYING_SECONDS: Final = 5.0  # that a worker whose connection broke gets to end
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def make(
+    level: str, num_envs: int = 1, *, renderer: str = "classic", **arguments: Any
+) -> VectorEnv[Any, Any, Any]:
+    """The vector environment of this renderer: what ``gymnasium.make_vec`` gives.
+
+    Raises:
+        ValueError: for an argument that is not allowed; the message names what is.
+        ImportError: if what the renderer needs is not installed; the message says what.
+    """
+    if parse_renderer(renderer) == "classic":
+        return OddOneOutVectorEnv(level, num_envs, **arguments)
+    try:
+        from oddoneout.warp.vector import OddOneOutWarpEnv
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f'renderer="warp" needs {error.name}, which is not installed: '
+            'pip install "oddoneout[warp]"'
+        ) from error
+    return OddOneOutWarpEnv(level, num_envs, **arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +71,7 @@ class _Worker:
     def death(self) -> str:
         """How it died, in words."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(_CLOSING_SECONDS)
+            self.process.wait(_DYING_SECONDS)
         code = self.process.returncode
         if code is None:
             cause = "closed its connection"
@@ -109,7 +130,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
             raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
         # Checked here, so that a wrong argument is refused before any process is started.
         image_size = parse_image_size(arguments.get("image_size", 64))
-        parse_renderer(arguments.get("renderer", "classic"))
+        refuse_warp(arguments.get("renderer", "classic"))
         presentation = ("image_size", "render_mode", "renderer")
         parse_settings(
             CATALOGUE[level], {k: v for k, v in arguments.items() if k not in presentation}
@@ -126,14 +147,14 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._reuse_buffers = reuse_buffers
         self._began = np.zeros(num_envs, np.bool_)
-        self._finalizer = weakref.finalize(self, _end, self._workers, os.getpid())
+        self._finalizer = weakref.finalize(self, end, self._workers, os.getpid())
 
         size = Board.size(num_envs, image_size)
         memory_fd = os.memfd_create("oddoneout")
         try:
             os.ftruncate(memory_fd, size)
             self._board = Board.over(mmap.mmap(memory_fd, size), num_envs, image_size)
-            shares = np.array_split(np.arange(num_envs), min(num_envs, workers or _cores()))
+            shares = np.array_split(np.arange(num_envs), min(num_envs, workers or usable_cores()))
             for share in shares:
                 self._workers.append(_start(memory_fd, int(share[0]), len(share)))
         except BaseException:
@@ -161,24 +182,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         Raises:
             ValueError: for a list of the wrong length, a wrong mask, or other options.
         """
-        seeds: list[int | None]
-        if seed is None or isinstance(seed, int | np.integer):
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-        else:
-            seeds = list(seed)
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"seed must list {self.num_envs} seeds, got {len(seeds)}")
-        options = dict(options or {})
-        mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, np.bool_)))
-        if options:
-            raise ValueError(f"the only option of reset is 'reset_mask', got {sorted(options)}")
-        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
-            raise ValueError(
-                f"reset_mask must be a bool array of shape ({self.num_envs},), not all False, "
-                f"got {mask!r}"
-            )
-        if not (mask | self._began).all():
-            raise ValueError("the first reset must be of all environments, without a reset_mask")
+        seeds, mask = parse_reset(seed, options, self._began)
         self._exchange(
             pickle.dumps(("reset", seeds[worker.rows], mask[worker.rows].tolist()))
             for worker in self._workers
@@ -284,37 +288,5 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         return answers
 
 
-def _end(workers: list[_Worker], owner: int) -> None:
-    """End the workers, unless this is a fork of the process that owns them."""
-    for worker in workers:
-        if os.getpid() == owner:
-            with contextlib.suppress(OSError):
-                worker.connection.send(("close",))
-        worker.connection.close()
-    if os.getpid() == owner:
-        deadline = time.monotonic() + _CLOSING_SECONDS
-        for worker in workers:
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-    workers.clear()
-
-
 def _start(memory_fd: int, first: int, count: int) -> _Worker:
-    ours, theirs = socket.socketpair()
-    module = [sys.executable, "-P", "-X", "faulthandler", "-m", "oddoneout.vector_worker"]
-    with theirs:
-        process = subprocess.Popen(
-            [*module, str(theirs.fileno()), str(memory_fd)],
-            pass_fds=(theirs.fileno(), memory_fd),
-            stdin=subprocess.DEVNULL,
-            env={
-                # A worker is one of many already: numpy needs no threads there.
-                "OPENBLAS_NUM_THREADS": "1",
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-            },
-        )
-    return _Worker(process, Connection(ours.detach()), first, count)
+    return _Worker(*start("oddoneout.vector_worker", memory_fd), first, count)

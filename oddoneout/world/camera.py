@@ -19,8 +19,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from oddoneout.world.geometry import FIELD_OF_VIEW, ROOM_HALF
-from oddoneout.world.scene import Pool, Scene
+from oddoneout.world.geometry import ROOM_HALF, vertical_view
+from oddoneout.world.scene import Pool, Scene, pool
 
 VIEWS: Final = ("overhead", "shoulder")
 _SEEN: Final = (1, 0, 1, 0, 0, 0)  # geom groups that the agent's own eye sees
@@ -101,6 +101,24 @@ class Camera:
         self._studio = _enter(self._scene.pool)
         self._studio.fit(self._rect.height, self._rect.width)
         return self._studio
+
+
+def renderer_version() -> str:
+    """Who draws here, in GL's own words: "RENDERER, VERSION".
+
+    Raises:
+        RuntimeError: if GL cannot start.
+    """
+    studio = _enter(pool())
+    try:
+        studio.make_current()
+        from OpenGL.raw.GL.VERSION import GL_1_0  # needs the current context
+
+        names = (GL_1_0.GL_RENDERER, GL_1_0.GL_VERSION)
+        told = [ctypes.cast(GL_1_0.glGetString(name), ctypes.c_char_p).value for name in names]
+        return ", ".join((text or b"unknown").decode() for text in told)
+    finally:
+        studio.leave()
 
 
 # --- sharing of GL contexts ---------------------------------------------------------------------
@@ -291,9 +309,7 @@ def _eye(model: mujoco.MjModel, aspect: float) -> mujoco.MjvCamera:
     camera = mujoco.MjvCamera()
     camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
     camera.fixedcamid = model.camera("eye").id
-    # MuJoCo takes the vertical field of view; what is fixed here is the horizontal one.
-    vertical = 2 * math.atan(math.tan(FIELD_OF_VIEW / 2) * aspect)
-    model.cam_fovy[camera.fixedcamid] = math.degrees(vertical)
+    model.cam_fovy[camera.fixedcamid] = math.degrees(vertical_view(aspect))
     return camera
 
 

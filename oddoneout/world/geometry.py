@@ -21,3 +21,11 @@ EYE_PITCH: Final = math.radians(30.0)  # downwards
 FIELD_OF_VIEW: Final = math.radians(80.0)  # horizontal, for every image shape
 REACH: Final = 1.2  # from the agent's centre to an object's
 GAZE_CONE: Final = math.radians(14.0)  # half angle
+
+
+def vertical_view(aspect: float) -> float:
+    """The vertical field of view, radians, of an image whose height is ``aspect`` times its width.
+
+    The horizontal one is fixed; MuJoCo takes the vertical one.
+    """
+    return 2 * math.atan(math.tan(FIELD_OF_VIEW / 2) * aspect)

@@ -20,9 +20,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("oddoneout.actions",),
     ("oddoneout.world",),
     ("oddoneout.episode", "oddoneout.snapshot"),
-    ("oddoneout.arguments",),
+    ("oddoneout.arguments", "oddoneout.processes"),
     ("oddoneout.env", "oddoneout.window"),
-    ("oddoneout.vector", "oddoneout.vector_worker"),
+    ("oddoneout.vector", "oddoneout.vector_worker", "oddoneout.warp"),
     ("oddoneout.demos.trajectory", "oddoneout.demos.rollout"),  # the Policy protocol, the loop
     ("oddoneout.expert", "oddoneout.baselines"),
     ("oddoneout.demos",),
@@ -46,6 +46,7 @@ THIRD_PARTY: tuple[tuple[str, frozenset[str]], ...] = (
     ("oddoneout.world.camera", frozenset({"numpy", "mujoco", "OpenGL"})),
     ("oddoneout.world", frozenset({"numpy", "mujoco"})),
     ("oddoneout.env", frozenset({"numpy", "gymnasium"})),
+    ("oddoneout.warp", frozenset({"numpy", "gymnasium", "mujoco", "mujoco_warp", "torch", "warp"})),
     ("oddoneout.expert", frozenset({"numpy"})),
     ("oddoneout.demos", frozenset({"numpy", "gymnasium", "minari", "h5py"})),
     ("oddoneout", frozenset({"numpy", "gymnasium", "imageio", "PIL", "glfw"})),
@@ -147,6 +148,7 @@ def loaded_after(statement: str) -> set[str]:
 
 
 HEAVY = {"mujoco", "OpenGL", "glfw", "torch", "imageio", "PIL", "matplotlib", "minari"}
+HEAVY |= {"mujoco_warp", "warp"}
 
 
 def test_importing_oddoneout_stays_light() -> None:
@@ -155,8 +157,10 @@ def test_importing_oddoneout_stays_light() -> None:
 
 
 def test_using_environments_and_expert_never_loads_torch() -> None:
-    loaded = loaded_after("import oddoneout.env, oddoneout.expert, oddoneout.evaluation")
-    assert not loaded & {"torch", "matplotlib", "minari"}
+    loaded = loaded_after(
+        "import oddoneout.env, oddoneout.vector, oddoneout.expert, oddoneout.evaluation"
+    )
+    assert not loaded & {"torch", "warp", "matplotlib", "minari"}
 
 
 def test_importing_has_no_side_effects_on_the_process_environment() -> None:

@@ -1,0 +1,72 @@
+"""Processes that work for this one: started without a ``__main__`` guard, and gone with it.
+
+One is started as ``python -m MODULE FD ...`` with inherited file descriptors, of which the first
+is one end of a socket for commands. So a dead parent ends its processes: the socket closes.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from multiprocessing.connection import Connection
+from typing import Final, Protocol, TypeVar
+
+_CLOSING_SECONDS: Final = 5.0  # that a process gets to close before it is killed
+
+
+class Worker(Protocol):
+    """A process and our end of its socket."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]: ...
+
+    @property
+    def connection(self) -> Connection: ...
+
+
+_W = TypeVar("_W", bound=Worker)
+
+
+def start(module: str, *descriptors: int) -> tuple[subprocess.Popen[bytes], Connection]:
+    """Start ``module`` with its end of a new socket and more file descriptors."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-P", "-X", "faulthandler", "-m", module]
+    with theirs:
+        inherited = (theirs.fileno(), *descriptors)
+        process = subprocess.Popen(
+            [*command, *map(str, inherited)],
+            pass_fds=inherited,
+            stdin=subprocess.DEVNULL,
+            env={
+                # A worker is one of many already: numpy needs no threads there.
+                "OPENBLAS_NUM_THREADS": "1",
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+            },
+        )
+    return process, Connection(ours.detach())
+
+
+def end(workers: list[_W], owner: int) -> None:
+    """Tell all to close and wait, unless this is a fork of the process that owns them."""
+    for worker in workers:
+        if os.getpid() == owner:
+            with contextlib.suppress(OSError):
+                worker.connection.send(("close",))
+        worker.connection.close()
+    if os.getpid() == owner:
+        deadline = time.monotonic() + _CLOSING_SECONDS
+        for worker in workers:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+    workers.clear()
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
