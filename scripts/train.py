@@ -6,6 +6,7 @@ torchrun --nproc-per-node 2 -m scripts.train --data DEMOS --out RUN --preset gpu
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,6 +71,27 @@ def summary(data: Dataset) -> dict[str, Any]:
     return json.loads(json.dumps({**values, "fingerprint": manifest.fingerprint}))
 
 
+def check_renderers(sets: Sequence[Dataset]) -> None:
+    """Sets of one renderer only; its versions may differ, which is worth a warning.
+
+    Raises:
+        UserError: if the images of the sets were drawn by several renderers.
+    """
+    drawn = {part.manifest.renderer for part in sets}
+    if len(drawn) > 1:
+        raise common.UserError(
+            f"the sets of demonstrations were drawn by different renderers: "
+            f"{' and '.join(sorted(drawn))}; train on those of one"
+        )
+    versions = {part.manifest.versions.get("renderer", "unknown") for part in sets}
+    if len(versions) > 1:
+        warnings.warn(
+            f"the sets of demonstrations were drawn by {len(versions)} versions of the "
+            f"{drawn.pop()} renderer: {'; '.join(sorted(versions))}",
+            stacklevel=2,
+        )
+
+
 def agent_config(preset: str, changes: str, sets: Sequence[Dataset]) -> AgentConfig:
     """The preset with changes, for the images that the sets hold.
 
@@ -92,6 +114,7 @@ def train(args: Arguments) -> None:
         torch.set_num_threads(args.threads)
     sets = [Dataset(path, verify=False) for path in args.data]
     held_out = [Dataset(path, verify=False) for path in args.validation]
+    check_renderers([*sets, *held_out])
     exams = [Exam.parse(text) for text in args.evaluate]
     trainer = Trainer(
         args.out,

@@ -66,6 +66,11 @@ class Manifest:
     def shards(self) -> int:
         return -(-self.episodes // self.shard_episodes)
 
+    @property
+    def renderer(self) -> str:
+        """Which renderer drew the images; ``versions["renderer"]`` says more precisely."""
+        return str(self.env_args.get("renderer", "classic"))
+
     def shard_range(self, shard: int) -> range:
         """Indices of the episodes in a shard."""
         first = shard * self.shard_episodes

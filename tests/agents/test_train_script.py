@@ -6,6 +6,7 @@ from agents import checkpoint
 from agents.config import TrainingConfig
 from oddoneout.demos.manifest import Manifest, vocabulary_fingerprint, write_manifest
 from oddoneout.demos.shards import ShardWriter
+from oddoneout.demos.storage import Dataset
 from oddoneout.rules.language import INSTRUCTION_WORDS
 from scripts import train
 from scripts.common import UserError
@@ -16,11 +17,11 @@ from tests.agents.made_up import MadeUp
 def stored(tmp_path):
     """A set of made-up demonstrations on disk."""
 
-    def store(name: str, size: tuple[int, int] = (16, 16)):
+    def store(name: str, size: tuple[int, int] = (16, 16), renderer: str = "classic", of: str = ""):
         data = MadeUp(12, size)
         manifest = Manifest(
             env_id="OddOneOut/Basic-v0",
-            env_args={},
+            env_args={} if renderer == "classic" else {"renderer": renderer},
             policy="made up",
             policy_args={},
             seed=4,
@@ -28,7 +29,7 @@ def stored(tmp_path):
             shard_episodes=12,
             image_size=size,
             instruction_words=INSTRUCTION_WORDS,
-            versions={},
+            versions={"renderer": of} if of else {},
             vocabulary=vocabulary_fingerprint(),
         )
         write_manifest(tmp_path / name, manifest)
@@ -58,6 +59,15 @@ def test_the_script_trains_on_several_sets_and_remembers_them(stored, tmp_path, 
     assert agent.config.heads == 1
     assert [part["seed"] for part in meta.demonstrations] == [4, 4]
     assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["frames"] == 150
+
+
+def test_pictures_of_two_renderers_are_never_mixed(stored, tmp_path):
+    with pytest.raises(UserError, match="different renderers: classic and warp"):
+        train.train(arguments(stored("a"), stored("b", renderer="warp"), out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    sets = [Dataset(stored(name, of=f"classic: {name}"), verify=False) for name in ("c", "d")]
+    with pytest.warns(UserWarning, match="2 versions of the classic renderer: classic: c; classic"):
+        train.check_renderers(sets)
 
 
 def test_wrong_arguments_are_refused_in_words(stored, tmp_path):

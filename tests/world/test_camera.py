@@ -270,3 +270,15 @@ def test_a_process_that_closes_nothing_ends_in_peace():
     result = run(PICTURE + "    world.present()\n")
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
+
+
+def test_the_renderer_names_itself_and_leaves_pictures_alone() -> None:
+    world = World((32, 32))
+    world.place(FOUR, room())
+    before = world.image()
+    name = camera.renderer_version()
+    assert ", " in name
+    assert "unknown" not in name
+    world.place(FOUR, room())
+    assert np.array_equal(world.image(), before)
+    world.close()
