@@ -1,0 +1,53 @@
+"""Collecting demonstrations on all cores, against the native vector environment's own rate."""
+
+import os
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from oddoneout.demos.collection import Progress, Recipe, all_expert_options, collect
+from scripts.benchmarks.rates import SHARED, Effort, median, rate, ratio, vector_stepping
+from scripts.benchmarks.vectors import native
+
+_SHARD: Final = 64
+_WORLDS_PER_CORE: Final = 16
+
+
+def collection(effort: Effort) -> dict[str, Any]:
+    """Frames collected per second and random steps per second, in turns.
+
+    A round collects a small set: experts that decide, rooms that are drawn, shards that are
+    written and flushed to the disk. Starting the workers does not count.
+    """
+    cores = len(os.sched_getaffinity(0))
+    collected, stepped = [], []
+    with closing(native(_WORLDS_PER_CORE * cores)) as envs, tempfile.TemporaryDirectory() as folder:
+        work = vector_stepping(envs)
+        work()
+        for number in range(effort.rounds):
+            recipe = Recipe(
+                SHARED,
+                episodes=2 * _SHARD * cores,
+                seed=number,
+                policy_args=all_expert_options({}),
+                shard_episodes=_SHARD,
+            )
+            reports: list[Progress] = []
+            collect(Path(folder) / str(number), recipe, cores, reports.append)
+            collected.append(reports[-1].frame_rate)
+            stepped.append(rate(work, effort.seconds))
+    return {
+        "processes": cores,
+        "frames_per_second": median(collected),
+        "vector_steps_per_second": median(stepped),
+        "vector_ratio": ratio(collected, stepped),
+    }
+
+
+def collection_line(of: dict[str, Any]) -> str:
+    return (
+        f"collecting with {of['processes']} processes: {of['frames_per_second']:,.0f} frames/s, "
+        f"{of['vector_ratio']:.2f} of the native vector environment's "
+        f"{of['vector_steps_per_second']:,.0f} random steps/s"
+    )

@@ -1,0 +1,138 @@
+"""The trainer's whole loop against the bare model: what loading and optimizing cost."""
+
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from oddoneout.demos.collection import Recipe, all_expert_options, make_shard
+from oddoneout.demos.manifest import write_manifest
+from oddoneout.demos.storage import Dataset
+from scripts.benchmarks.rates import Effort, median, ratio
+
+if TYPE_CHECKING:
+    from agents.batches import Portion
+    from agents.training import Trainer
+
+LEVEL: Final = "OddOneOut/Confounded-v0"
+EPISODES: Final = 192
+_AHEAD: Final = 3  # batches that the loader makes while the bare model is measured
+
+
+def training(effort: Effort, preset: str, device: Literal["auto", "cpu", "cuda"]) -> dict[str, Any]:
+    """Frames per second of training and of forward and backward alone, in turns.
+
+    In every round the real trainer takes steps: it reads demonstrations from the disk, collates,
+    augments, goes forward and backward, clips and optimizes. Then it is held up while the same
+    model goes forward and backward on the very same batches, already on the device.
+    """
+    from agents.config import PRESETS, TrainingConfig
+    from agents.training import RunOptions, Trainer
+
+    with tempfile.TemporaryDirectory() as folder:
+        demonstrations = _collect(Path(folder) / "demos")
+        rounds = _Rounds(effort)
+        trainer = Trainer(
+            Path(folder) / "run",
+            demonstrations,
+            PRESETS[preset],
+            TrainingConfig(frames=10**12),
+            RunOptions(log_seconds=1e9, save_seconds=1e9, device=device),
+            on_step=rounds,
+        )
+        try:
+            trainer.train()
+        except _EnoughError:
+            pass
+        finally:
+            trainer.ranks.leave()
+    return {
+        "preset": preset,
+        "device": str(trainer.ranks.device),
+        "frames_per_second": median(rounds.whole),
+        "bare_frames_per_second": median(rounds.bare),
+        "bare_ratio": ratio(rounds.whole, rounds.bare),
+    }
+
+
+def training_line(of: dict[str, Any]) -> str:
+    return (
+        f"training the {of['preset']} agent on {of['device']}: {of['frames_per_second']:,.0f} "
+        f"frames/s, {of['bare_ratio']:.2f} of the {of['bare_frames_per_second']:,.0f} of bare "
+        "forward and backward"
+    )
+
+
+def _collect(root: Path) -> Dataset:
+    """A small set of an expert's episodes."""
+    recipe = Recipe(
+        LEVEL, EPISODES, seed=0, policy_args=all_expert_options({}), shard_episodes=EPISODES
+    )
+    with closing(recipe.make_env()) as env:
+        manifest = recipe.manifest(env)
+    write_manifest(root, manifest)
+    make_shard(root, manifest, 0, recipe.make_policy(recipe.policy_args), recipe.make_env)
+    return Dataset(root, verify=False)
+
+
+class _EnoughError(Exception):
+    """All rounds are measured."""
+
+
+class _Rounds:
+    """Called by the trainer after every step: times the steps, and now and then the bare model."""
+
+    def __init__(self, effort: Effort) -> None:
+        self.whole: list[float] = []
+        self.bare: list[float] = []
+        self._effort = effort
+        self._skip = 2 * _AHEAD  # the first steps warm up
+
+    def __call__(self, trainer: "Trainer") -> None:
+        if self._skip:
+            self._skip -= 1
+            if not self._skip:
+                self._begin(trainer)
+            return
+        seconds = _now(trainer) - self._start
+        if seconds < self._effort.seconds:
+            return
+        frames, steps = trainer.state.frames - self._frames, trainer.state.step - self._step
+        self.whole.append(frames / seconds)
+        order = trainer.batches.order.walk(self._position)
+        portions = [trainer.batches.portion(*next(order)) for _ in range(steps)]
+        self.bare.append(frames / _bare(trainer, portions))
+        if len(self.bare) == self._effort.rounds:
+            raise _EnoughError
+        self._skip = _AHEAD
+
+    def _begin(self, trainer: "Trainer") -> None:
+        state = trainer.state
+        self._frames, self._step, self._position = state.frames, state.step, state.position
+        self._start = _now(trainer)
+
+
+def _bare(trainer: "Trainer", portions: "list[Portion]") -> float:
+    """Seconds of forward and backward on those batches, loaded before."""
+    from agents.losses import losses
+    from agents.precision import autocast
+
+    device = trainer.ranks.device
+    batches = [batch.to(device) for portion in portions for batch in portion.batches]
+    start = _now(trainer)
+    for batch in batches:
+        trainer.optimizer.zero_grad(set_to_none=True)
+        with autocast(trainer.config.precision, device):
+            outputs = trainer.network(batch)
+        losses(outputs, batch, trainer.config).total.backward()
+    return _now(trainer) - start
+
+
+def _now(trainer: "Trainer") -> float:
+    """Seconds, once the device has done all that it was asked to."""
+    if trainer.ranks.device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    return time.perf_counter()
