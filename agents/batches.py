@@ -159,7 +159,8 @@ def collate(episodes: Sequence[Trajectory], config: AgentConfig, words: Words) -
     lengths = np.array([len(episode) for episode in episodes], np.int64)
     rows, steps = len(episodes), int(lengths.max())
     _check(episodes, steps, config)
-    images = np.empty((int(lengths.sum()), *config.image_size, 3), np.uint8)
+    frames = episodes[0].seen.images
+    images = np.empty((int(lengths.sum()), *frames.shape[1:]), frames.dtype)
     instructions = np.zeros((rows, steps, config.instruction_words), np.int64)
     previous_actions = np.full((rows, steps), config.no_action, np.int64)
     previous_rewards = np.zeros((rows, steps), np.float32)
@@ -219,7 +220,7 @@ def _coming(
 def _check(episodes: Sequence[Trajectory], steps: int, config: AgentConfig) -> None:
     wanted = (*config.image_size, 3)
     for episode in episodes:
-        if episode.seen.images.shape[1:] != wanted:
+        if episode.seen.images.shape[1:] not in (wanted, (config.width,)):
             raise ValueError(
                 f"the agent expects images of {wanted}, the demonstrations hold "
                 f"{episode.seen.images.shape[1:]}: set AgentConfig.image_size"

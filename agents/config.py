@@ -151,7 +151,10 @@ class TrainingConfig:
         shift: largest random shift of an episode's images, in pixels.
         precision: "bf16" (autocast), "float32", or "auto": bf16 where the device computes in it.
         seed: of initialization, order and augmentation.
-        start: a run or checkpoint whose weights training begins from; "" begins anew.
+        start: a run or checkpoint whose weights training begins from; "" begins anew. The agent
+            may have more layers than that one.
+        frozen_encoder: keep the encoder as it is in `start`, encode every picture once and train
+            the rest, several times as fast. Pictures cannot be mirrored or shifted then.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -178,6 +181,7 @@ class TrainingConfig:
     precision: Precision = "auto"
     seed: int = 0
     start: str = ""
+    frozen_encoder: bool = False
 
     def __post_init__(self) -> None:
         for name in ("frames", "batch_episodes", "batch_frames"):
@@ -203,3 +207,8 @@ class TrainingConfig:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         if not 0.0 <= self.mirror <= 1.0:
             raise ValueError(f"mirror is a probability, got {self.mirror}")
+        if self.frozen_encoder and (self.mirror or self.shift or not self.start):
+            raise ValueError(
+                "frozen_encoder keeps the encoder of `start` and sees every picture once: it needs "
+                f"a start, mirror 0 and shift 0, got {self.start!r}, {self.mirror}, {self.shift}"
+            )

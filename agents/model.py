@@ -106,13 +106,13 @@ class Agent(nn.Module):
 
     def act(self, inputs: Inputs) -> Outputs:
         """Actions and states of whole episodes, from what the agent sees and nothing else."""
-        features = self.encoder(inputs.images)
+        features = self._features(inputs.images)
         states = self.memory(self._tokens(inputs, features), inputs.trials)
         return Outputs(logits=self.policy(states).float(), states=states, features=features)
 
     def attention(self, inputs: Inputs) -> Tensor:
         """What each step of the last memory layer looks back at: (B, heads, T, T)."""
-        tokens = self._tokens(inputs, self.encoder(inputs.images))
+        tokens = self._tokens(inputs, self._features(inputs.images))
         return self.memory.attention(tokens, inputs.trials)
 
     def begin(self, rows: int, device: torch.device | str | None = None) -> Cache:
@@ -154,6 +154,10 @@ class Agent(nn.Module):
     def foretell(self, states: Tensor) -> Tensor:
         """The likeliest explanation of the choice to come: as `speak`."""
         return self.decoder.speak(self.decoder.ahead(states))
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Of pictures; what has been encoded before passes."""
+        return images.float() if images.ndim == 2 else self.encoder(images)
 
     def _tokens(self, inputs: Inputs, features: Tensor) -> Tensor:
         """One token per step, (B, T, D); the features of the F valid frames put in place."""

@@ -25,6 +25,11 @@ def learning_rate(config: TrainingConfig, step: int, done: float) -> float:
     return config.lr * warm * max(0.0, fall)
 
 
+def trained(agent: Agent) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name: all but those that were frozen."""
+    return {name: p for name, p in agent.named_parameters() if p.requires_grad}
+
+
 def optimizer(agent: Agent, config: TrainingConfig) -> torch.optim.AdamW:
     """AdamW that lets matrices and filters decay, but no biases, norms or embeddings."""
     spared = {
@@ -34,7 +39,7 @@ def optimizer(agent: Agent, config: TrainingConfig) -> torch.optim.AdamW:
         for p in module.parameters(recurse=False)
     }
     groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
-    for parameter in agent.parameters():
+    for parameter in trained(agent).values():
         groups[parameter.ndim < 2 or id(parameter) in spared].append(parameter)
     return torch.optim.AdamW(
         [

@@ -23,11 +23,15 @@ from agents.batch import Batch
 from agents.batches import Batches, Demonstrations, Portion, Position, prefetch
 from agents.config import AgentConfig, TrainingConfig
 from agents.counts import counts, named, part
+from agents.encoded import Encoded, features_of
 from agents.losses import losses
 from agents.model import Agent
-from agents.optimization import learning_rate, optimizer
+from agents.optimization import learning_rate, optimizer, trained
 from agents.precision import autocast
 from agents.ranks import Ranks
+
+#: Where a run with a frozen encoder keeps the features of its demonstrations.
+FEATURES = "features.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +128,10 @@ class Trainer:
         self.evaluation, self.on_step, self.say = evaluation, on_step, say
         self.ranks = Ranks.join(options.device)
         torch.manual_seed(training.seed)
+        if training.frozen_encoder and agent.reconstruct:
+            raise ValueError("an agent cannot learn to redraw pictures with frozen_encoder")
         self.agent = Agent(agent).to(self.ranks.device)
+        self.agent.encoder.requires_grad_(not training.frozen_encoder)
         if options.compile:
             self.agent.encoder.compile(dynamic=True)
         self.optimizer = optimizer(self.agent, training)
@@ -139,6 +146,8 @@ class Trainer:
             self.network = nn.parallel.DistributedDataParallel(
                 self.agent, broadcast_buffers=False, gradient_as_bucket_view=True
             )
+        if training.frozen_encoder:
+            demonstrations = self._encoded(demonstrations)
         self.batches = Batches(
             demonstrations,
             agent,
@@ -298,7 +307,7 @@ class Trainer:
             return
         tensors = {f"agent.{k}": v for k, v in self.agent.state_dict().items()}
         if name == checkpoint.LAST:
-            for parameter_name, parameter in self.agent.named_parameters():
+            for parameter_name, parameter in trained(self.agent).items():
                 for k, v in self.optimizer.state[parameter].items():
                     tensors[f"optimizer.{k}.{parameter_name}"] = v
             self._saved = time.monotonic()
@@ -307,11 +316,29 @@ class Trainer:
     def _begin_from(self, path: Path) -> None:
         """Take over another run's weights, and nothing else of it."""
         other, meta = checkpoint.load_agent(path)
-        if meta.agent != self.meta.agent:
+        ours = self.meta.agent
+        if meta.agent.layers > ours.layers or meta.agent != replace(ours, layers=meta.agent.layers):
             raise checkpoint.CheckpointError(
-                f"{path} holds an agent of another shape: {meta.agent}, not {self.meta.agent}"
+                f"{path} holds an agent of another shape: {meta.agent}, not {ours}"
             )
-        checkpoint.fill(path, self.agent, other.state_dict())
+        # Layers that the other lacks begin as the identity: at first nothing changes.
+        checkpoint.fill(path, self.agent, {**self.agent.state_dict(), **other.state_dict()})
+
+    def _encoded(self, demonstrations: Demonstrations) -> Encoded:
+        """The demonstrations' features, written to the run's directory by the first process."""
+        path, width = self.run / FEATURES, self.meta.agent.width
+        if self.ranks.first:
+            features_of(
+                demonstrations,
+                self.agent.encoder.eval(),
+                width,
+                path,
+                device=self.ranks.device,
+                precision=self.config.precision,
+                say=self.say,
+            )
+        self.ranks.wait()
+        return Encoded(demonstrations, np.load(path, mmap_mode="r"))
 
     def _restore(self) -> None:
         path = self.run / checkpoint.LAST
@@ -319,7 +346,7 @@ class Trainer:
         checkpoint.check(path, meta)
         checkpoint.check_same_run(path, meta, self.meta)
         checkpoint.fill(path, self.agent, checkpoint.weights(tensors))
-        for name, parameter in self.agent.named_parameters():
+        for name, parameter in trained(self.agent).items():
             state = self.optimizer.state[parameter]
             for key in ("exp_avg", "exp_avg_sq"):
                 # Laid out as the parameter is, so that steps are the same to the last bit.

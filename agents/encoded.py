@@ -1,0 +1,84 @@
+"""Pictures replaced by what a finished encoder makes of them, so that the rest trains alone.
+
+Most of a training step's cost is the encoder's. Once it tells things apart, the memory can be
+trained on its features four times as fast.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from agents.batches import Demonstrations
+from agents.precision import Precision, autocast
+from oddoneout.demos.trajectory import Trajectory
+
+_FRAMES = 512  # encoded at once, or somewhat more
+_LOG_SECONDS = 15.0
+
+
+class Encoded:
+    """Demonstrations whose images are features, float16 (T, width), of each step.
+
+    Args:
+        demonstrations: the same episodes with their pictures.
+        features: float16 (F, width), of all their frames, episode after episode.
+    """
+
+    def __init__(self, demonstrations: Demonstrations, features: NDArray[np.float16]) -> None:
+        self.demonstrations, self.features = demonstrations, features
+        self.lengths = demonstrations.lengths
+        self._ends = np.cumsum(self.lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def episode(self, index: int, /) -> Trajectory:
+        episode = self.demonstrations.episode(index)
+        end = int(self._ends[index])
+        rows = self.features[end - len(episode) : end]
+        return replace(episode, seen=replace(episode.seen, images=rows))
+
+
+def features_of(
+    demonstrations: Demonstrations,
+    encoder: nn.Module,
+    width: int,
+    path: Path,
+    *,
+    device: torch.device,
+    precision: Precision,
+    say: Callable[[str], None],
+) -> None:
+    """Write the features of all frames to a NumPy file, float16 (F, width), unless it is there.
+
+    The file appears once it is whole.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}")
+    total = int(np.sum(demonstrations.lengths))
+    features = np.lib.format.open_memmap(partial, "w+", np.float16, (total, width))
+    done, began = 0, time.monotonic()
+    told = began
+    waiting: list[NDArray[np.uint8]] = []
+    for index in range(len(demonstrations)):
+        waiting.append(demonstrations.episode(index).seen.images)
+        if sum(map(len, waiting)) < _FRAMES and index + 1 < len(demonstrations):
+            continue
+        images = torch.from_numpy(np.concatenate(waiting)).to(device)
+        with torch.inference_mode(), autocast(precision, device):
+            features[done : done + len(images)] = encoder(images).half().cpu().numpy()
+        done += len(images)
+        waiting.clear()
+        if (now := time.monotonic()) - told > _LOG_SECONDS:
+            told, rate = now, done / (now - began)
+            say(f"encoded {done:,} of {total:,} frames, {(total - done) / rate:.0f}s left")
+    features.flush()
+    partial.replace(path)

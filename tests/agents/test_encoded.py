@@ -1,0 +1,115 @@
+"""A frozen encoder: every picture is encoded once, and all else trains as it would have."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agents import checkpoint
+from agents.batches import Batches
+from agents.checkpoint import CheckpointError
+from agents.config import AgentConfig, TrainingConfig
+from agents.encoded import Encoded, features_of
+from agents.losses import losses
+from agents.model import Agent
+from agents.training import FEATURES, RunOptions, Trainer
+from tests.agents.examples import tiny
+from tests.agents.made_up import MadeUp
+
+AGENT = tiny(image_size=(16, 16))
+BEFORE = TrainingConfig(frames=120, batch_episodes=6, batch_frames=60, precision="float32")
+OPTIONS = RunOptions(save_seconds=0.0, device="cpu")
+
+
+@pytest.fixture
+def begun(tmp_path) -> Path:
+    """A finished run to start from."""
+    Trainer(tmp_path / "begun", MadeUp(20), AGENT, BEFORE, OPTIONS, say=lambda _: None).train()
+    return tmp_path / "begun"
+
+
+def frozen(begun: Path, **changes) -> TrainingConfig:
+    values = {"start": str(begun), "frozen_encoder": True, "mirror": 0.0, "shift": 0, **changes}
+    return replace(BEFORE, frames=300, **values)
+
+
+def trainer(run: Path, training: TrainingConfig, agent: AgentConfig = AGENT, **kwargs) -> Trainer:
+    return Trainer(run, MadeUp(20), agent, training, OPTIONS, say=lambda _: None, **kwargs)
+
+
+def test_features_stand_for_their_pictures(tmp_path):
+    torch.manual_seed(0)
+    agent, demonstrations = Agent(AGENT).eval(), MadeUp(20)
+    path = tmp_path / "features.npy"
+    features_of(
+        demonstrations,
+        agent.encoder,
+        AGENT.width,
+        path,
+        device=torch.device("cpu"),
+        precision="float32",
+        say=print,
+    )
+    encoded = Encoded(demonstrations, np.load(path))
+    plain = replace(BEFORE, mirror=0.0, shift=0)
+    for seen, read in zip(
+        Batches(demonstrations, AGENT, plain).stream(),
+        Batches(encoded, AGENT, plain).stream(),
+        strict=False,
+    ):
+        picture, feature = seen.batches[0], read.batches[0]
+        assert torch.equal(picture.targets.labels, feature.targets.labels)
+        expected = losses(agent(picture), picture, plain).total
+        found = losses(agent(feature), feature, plain).total
+        assert found.item() == pytest.approx(expected.item(), rel=1e-3)
+        if seen.next.epoch:
+            break
+
+
+def test_the_encoder_stays_and_the_rest_learns(tmp_path, begun):
+    before = checkpoint.load_agent(begun)[0].state_dict()
+    after = trainer(tmp_path / "run", frozen(begun)).train().state_dict()
+    for name, values in before.items():
+        same = torch.equal(values, after[name])
+        assert same == name.startswith("encoder."), name
+
+
+def test_a_killed_run_goes_on_with_the_same_weights(tmp_path, begun):
+    class Killed(Exception):
+        pass
+
+    def kill(running: Trainer) -> None:
+        if running.state.step == 3:
+            raise Killed
+
+    whole = trainer(tmp_path / "whole", frozen(begun)).train().state_dict()
+    with pytest.raises(Killed):
+        trainer(tmp_path / "killed", frozen(begun), on_step=kill).train()
+    assert (tmp_path / "killed" / FEATURES).exists()
+    again = trainer(tmp_path / "killed", frozen(begun)).train().state_dict()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_a_deeper_agent_begins_as_the_one_it_starts_from(tmp_path, begun):
+    start = replace(BEFORE, start=str(begun))
+    deeper = trainer(tmp_path / "deeper", start, replace(AGENT, layers=4)).agent.eval()
+    other = checkpoint.load_agent(begun)[0].eval()
+    batch = next(Batches(MadeUp(20), AGENT, BEFORE).stream()).batches[0]
+    assert (deeper(batch).logits - other(batch).logits).abs().max() < 0.05
+    with pytest.raises(CheckpointError, match="another shape"):
+        trainer(tmp_path / "shallower", start, replace(AGENT, layers=1))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mirror": 0.5}, {"shift": 1}, {"start": ""}], ids=["mirror", "shift", "no start"]
+)
+def test_what_would_change_the_pictures_is_refused(tmp_path, changes):
+    with pytest.raises(ValueError, match="frozen_encoder"):
+        frozen(tmp_path, **changes)
+
+
+def test_an_agent_that_redraws_pictures_needs_them(tmp_path, begun):
+    with pytest.raises(ValueError, match="frozen_encoder"):
+        trainer(tmp_path / "run", frozen(begun), replace(AGENT, reconstruct=True))
