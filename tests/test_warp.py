@@ -4,6 +4,7 @@ Everything runs on the CPU, with few rooms; a GPU runs the same kernels and tens
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -99,8 +100,8 @@ def assert_same_infos(ours: dict[str, Any], theirs: dict[str, Any], where: str) 
 @pytest.mark.parametrize(
     ("level", "steps", "arguments"),
     [
-        (INTERVENTION, 260, {"experiments": 1}),
-        (BASIC, 110, {"explanations": "shuffled", "describe": "near"}),
+        (INTERVENTION, 210, {"experiments": 1}),
+        (BASIC, 104, {"explanations": "shuffled", "describe": "near"}),
         ("OddOneOut/Deconfounded-v0", 30, {"explanations": "irrelevant"}),
         ("OddOneOut/Confounded-v0", 30, {"explanations": "outcome"}),
         (INTERVENTION, 30, {"explanations": "properties", "split": "train"}),
@@ -389,6 +390,7 @@ def test_wrong_actions_and_resets_are_refused(shared: OddOneOutWarpEnv) -> None:
         {"level": "Basal"},
         {"image_size": 4},
         {"render_mode": "rgb_array"},
+        {"device": "mps"},
         {"dimension": "weight"},
         {"experiments": 2},
     ],
@@ -403,6 +405,13 @@ def test_a_single_environment_says_where_to_go() -> None:
     assert "warp" in RENDERERS
     with pytest.raises(ValueError, match=r"make_vec\(id, num_envs=N, renderer=\"warp\"\)"):
         gymnasium.make(BASIC, renderer="warp")
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "oddoneout.warp.vector")
+    monkeypatch.setitem(sys.modules, "mujoco_warp", None)
+    with pytest.raises(ImportError, match=r"needs mujoco_warp.*pip install \"oddoneout\[warp\]\""):
+        gymnasium.make_vec(BASIC, num_envs=2, renderer="warp")
 
 
 def test_the_renderer_names_itself(shared: OddOneOutWarpEnv) -> None:

@@ -153,7 +153,7 @@ def test_weights_of_another_shape_are_no_beginning(tmp_path):
     trainer(tmp_path / "first").train()
     training = replace(TRAINING, start=str(tmp_path / "first"))
     with pytest.raises(CheckpointError, match="another shape"):
-        trainer(tmp_path / "second", training, replace(AGENT, layers=AGENT.layers + 1))
+        trainer(tmp_path / "second", training, replace(AGENT, layers=AGENT.layers - 1))
 
 
 def test_a_budget_in_minutes_ends_the_run_and_its_schedule(tmp_path):
