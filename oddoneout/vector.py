@@ -43,16 +43,17 @@ def make(
 
     Raises:
         ValueError: for an argument that is not allowed; the message names what is.
-        ImportError: if what the renderer needs is not installed; the message says what.
+        ModuleNotFoundError: if what the renderer needs is not installed; the message says what.
     """
     if parse_renderer(renderer) == "classic":
         return OddOneOutVectorEnv(level, num_envs, **arguments)
     try:
         from oddoneout.warp.vector import OddOneOutWarpEnv
     except ModuleNotFoundError as error:
-        raise ImportError(
+        raise ModuleNotFoundError(
             f'renderer="warp" needs {error.name}, which is not installed: '
-            'pip install "oddoneout[warp]"'
+            'pip install "oddoneout[warp]"',
+            name=error.name,
         ) from error
     return OddOneOutWarpEnv(level, num_envs, **arguments)
 

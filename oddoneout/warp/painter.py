@@ -30,6 +30,9 @@ _SEEN: Final = (0, 2)  # geom groups: objects and floor, and the walls as the ag
 # mujoco_warp packs a pixel as blue, green, red, alpha. Colors go in blue first, so that what
 # lies in memory is red, green, blue, and nobody has to turn it round.
 _TURNED: Final = [2, 1, 0]
+# It samples one point of a texture for each pixel, where GL takes a mipmap: patterns are softened
+# beforehand, by as many texels as are nearest to the classic pictures (tried out, docs/warp.md).
+_SOFTENING: Final = 256.0  # texels on each side, times the image's width in pixels
 
 
 class Painter:
@@ -52,9 +55,11 @@ class Painter:
         model.geom_rgba[:, :3] = model.geom_rgba[:, _TURNED]
         for lights in (model.light_ambient, model.light_diffuse):
             lights[:] = lights[:, _TURNED]
+        _soften(model, round(_SOFTENING / width))
         data = mujoco.MjData(model)
         mujoco.mj_forward(model, data)
-        self._looks = [model.geom(f"look{index}").id for index in range(OBJECT_COUNT)]
+        looks = [model.geom(f"look{index}").id for index in range(OBJECT_COUNT)]
+        self._looks = torch.tensor(looks, device=device)
 
         with on(device):
             self._model = mujoco_warp.put_model(model)
@@ -165,6 +170,18 @@ def on(device: torch.device) -> Iterator[None]:
         stream = warp.ScopedStream(warp.stream_from_torch(torch.cuda.current_stream(device)))
     with warp.ScopedDevice(warp.device_from_torch(device)), stream:
         yield
+
+
+def _soften(model: mujoco.MjModel, reach: int) -> None:
+    """Average each texel of the patterns with those up to ``reach`` away, in place."""
+    for texture in np.flatnonzero(model.tex_type == mujoco.mjtTexture.mjTEXTURE_2D.value):
+        shape = [getattr(model, f"tex_{side}")[texture] for side in ("height", "width", "nchannel")]
+        start = model.tex_adr[texture]
+        texels = model.tex_data[start : start + math.prod(shape)].reshape(shape)
+        around = np.pad(texels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+        window = (2 * reach + 1, 2 * reach + 1)
+        windows = np.lib.stride_tricks.sliding_window_view(around, window, (0, 1))
+        texels[:] = windows.mean((-2, -1)).round()
 
 
 def _upright(angles: Tensor) -> Tensor:

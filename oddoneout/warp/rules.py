@@ -5,6 +5,7 @@ Tensors have one row per room. Objects, dimensions and values are numbers, as in
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 import torch
@@ -16,11 +17,6 @@ from oddoneout.warp import script
 from oddoneout.world.geometry import OBJECT_COUNT
 
 _OBJECTS, _DIMENSIONS = OBJECT_COUNT, len(script.DIMENSIONS)
-#: For each action the dimension that it switches, or -1.
-_SWITCHES: Final = [
-    script.DIMENSIONS.index(TRANSFORMS[action]) if action in TRANSFORMS else -1 for action in Action
-]
-
 # What a sentence is about: the first column of ``utterances``.
 SILENCE, PROPERTIES, CORRECT, INCORRECT, SURROUNDINGS = range(5)
 UNSAID: Final = -1  # a value, or a dimension, that the sentence does not mention
@@ -109,7 +105,7 @@ def advance(states: States, actions: Tensor, focus: Tensor) -> tuple[States, Res
     odd = odd_in(states.things, target)
     correct = odd.gather(1, _column(states, script.DIMENSION).unsqueeze(1)).squeeze(1)
 
-    switched = torch.tensor(_SWITCHES, device=actions.device)[actions]
+    switched = _switches(actions.device)[actions]
     transforming = able & (switched >= 0) & (states.transforms_left > 0)
     dimension = switched.clamp(min=0)
     pairs = states.numbers[:, script.PAIRS].unflatten(1, (_DIMENSIONS, 2))[rows, dimension]
@@ -176,6 +172,16 @@ def as_decoys(states: States) -> States:
     odd = odd_in(things, states.choice.clamp(min=0))
     correct = odd.gather(1, _column(states, script.DIMENSION).unsqueeze(1)).squeeze(1)
     return replace(states, things=things, odd=odd, correct=correct)
+
+
+@cache
+def _switches(device: torch.device) -> Tensor:
+    """For each action the dimension that it switches, or -1."""
+    dimensions = [
+        script.DIMENSIONS.index(TRANSFORMS[action]) if action in TRANSFORMS else -1
+        for action in Action
+    ]
+    return torch.tensor(dimensions, device=device)
 
 
 def _of(things: Tensor, index: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         size = parse_image_size(image_size)
         warp.config.log_level = max(warp.config.log_level, warp.LOG_WARNING)  # no banner
         warp.init()
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device)
         self._level = CATALOGUE[level]
         self.num_envs = num_envs
         self.single_observation_space = observation_space(size)
@@ -326,3 +326,18 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
             known_dimension=None if self._level.hidden else dimension,
             last_reward=float(self._reward[room]),
         )
+
+
+def _device(name: str | None) -> torch.device:
+    """The torch device of this name, or the best there is; of several GPUs a certain one.
+
+    Raises:
+        ValueError: if it is neither the CPU nor a GPU that is there.
+    """
+    there = torch.cuda.is_available()
+    device = torch.device(name or ("cuda" if there else "cpu"))
+    if device.type != "cpu" and not (device.type == "cuda" and there):
+        raise ValueError(f'device must be "cpu", or "cuda" where there is a GPU, got {name!r}')
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
