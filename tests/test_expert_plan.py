@@ -9,7 +9,17 @@ import pytest
 from oddoneout.actions import Action
 from oddoneout.expert.belief import Aim, Belief, update
 from oddoneout.expert.options import ExpertOptions
-from oddoneout.expert.plan import Do, LookAt, Wait, Wander, decide
+from oddoneout.expert.plan import (
+    Do,
+    LookAt,
+    Search,
+    Wait,
+    Wander,
+    decide,
+    least_length,
+    nearest,
+    way_length,
+)
 from oddoneout.expert.search import FLOOR, search_turn, unexplored
 from oddoneout.expert.steer import Ground, stepped, sweep, to_look_at, turned, turns_to_look
 from oddoneout.rules.attributes import Color, Dimension, Shape, Size, Texture
@@ -297,3 +307,17 @@ def test_the_search_goes_on_one_way_while_there_is_something_left_to_see() -> No
         pose = turned(pose, 1)
         spots = unexplored(spots, pose, ())
     assert spots == ()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_nearest_is_found_without_trying_every_way(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y, heading = rng.uniform(-1.5, 1.5, 2).tolist() + rng.uniform(-math.pi, math.pi, 1).tolist()
+    belief = replace(informed((RED,) * 4), agent=Pose(x, y, heading))
+    looks = [LookAt(i, 1.2) for i in range(4)]
+    searches = [Search(spot) for spot in FLOOR[::13]]
+    for intents in (looks, searches):
+        lengths = [way_length(belief, intent) for intent in intents]
+        bounds = [least_length(belief, intent) for intent in intents]
+        assert all(bound <= length for bound, length in zip(bounds, lengths, strict=True))
+        assert nearest(belief, intents) == intents[lengths.index(min(lengths))]

@@ -1,6 +1,7 @@
 """What the expert intends, given what it believes. Pure; sees beliefs, never snapshots."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, TypeVar
 
@@ -10,7 +11,17 @@ from oddoneout.actions import TRANSFORMS, Action
 from oddoneout.expert.belief import Aim, Belief
 from oddoneout.expert.options import ExpertOptions
 from oddoneout.expert.search import search_turn
-from oddoneout.expert.steer import Point, sweep, to_look_at, to_see, turns_to_look
+from oddoneout.expert.steer import (
+    ANYWHERE,
+    CONE,
+    IN_VIEW,
+    Point,
+    at_least,
+    sweep,
+    to_look_at,
+    to_see,
+    turns_to_look,
+)
 from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension
 from oddoneout.rules.things import Thing, odd_one
 from oddoneout.rules.trial import Mode, Phase
@@ -94,16 +105,20 @@ def _look_around(belief: Belief, legible: float) -> Intent:
         if turn is not None:
             return Do(turn)
     if trial.unread:
-        return min(
-            (LookAt(i, legible) for i in trial.unread),
-            key=lambda intent: way_length(belief, intent),
-        )
+        return nearest(belief, [LookAt(i, legible) for i in trial.unread])
     if trial.spots and len(trial.seen) < len(trial.known):
-        return min(
-            (Search(spot) for spot in trial.spots),
-            key=lambda intent: way_length(belief, intent),
-        )
+        return nearest(belief, [Search(spot) for spot in trial.spots])
     return Wander()
+
+
+def nearest(belief: Belief, intents: Sequence[LookAt | Search]) -> LookAt | Search:
+    """The first of those with the shortest way; ways that cannot be it are not worked out."""
+    best = (math.inf, len(intents))
+    for least, i in sorted((least_length(belief, intent), i) for i, intent in enumerate(intents)):
+        if (least, i) > best:
+            break
+        best = min(best, (way_length(belief, intents[i]), i))
+    return intents[best[1]]
 
 
 def _pursue(belief: Belief, aim: Aim) -> Intent:
@@ -205,6 +220,17 @@ def way_length(belief: Belief, intent: LookAt | Search) -> float:
     """Steps of the way; infinite if there is none."""
     actions = way(belief, intent)
     return math.inf if actions is None else len(actions)
+
+
+def least_length(belief: Belief, intent: LookAt | Search) -> int:
+    """What ``way_length`` is no less than, worked out in no time."""
+    trial = belief.trial
+    match intent:
+        case LookAt(index, within):
+            target = trial.positions[trial.seen.index(index)]
+            return at_least(belief.agent, target, within, CONE)
+        case Search(spot):
+            return at_least(belief.agent, spot, ANYWHERE, IN_VIEW)
 
 
 def _any(items: list[_T], rng: np.random.Generator) -> _T:

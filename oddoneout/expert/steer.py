@@ -1,6 +1,7 @@
 """From poses to actions: how to turn, and where to walk. Pure; knows nothing of attributes."""
 
 import heapq
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ IN_VIEW: Final = FIELD_OF_VIEW / 2 - math.radians(8.0)  # half angle of what is 
 _CLEAR: Final = OBJECT_RADIUS + AGENT_RADIUS + 0.02  # centre to centre, with a little air
 _WALL: Final = ROOM_HALF - AGENT_RADIUS - 0.01
 _BUMP: Final = 0.15  # a step that ends this close to where one failed is expected to fail too
-_CONE: Final = GAZE_CONE - math.radians(0.5)  # aims stay clear of the cone's rim
+CONE: Final = GAZE_CONE - math.radians(0.5)  # aims stay clear of the cone's rim
+ANYWHERE: Final = 4 * ROOM_HALF  # no two points of the room are as far apart
 _MAX_NODES: Final = 4000
+_TURNS: Final = ((Action.TURN_LEFT, 1), (Action.TURN_RIGHT, -1))
 _ASKEW: Final = 1e-3  # cost per radian of walking askew: of two equal ways, turn first, then walk
 
 
@@ -100,7 +103,7 @@ def to_look_at(
     def there(pose: Pose) -> bool:
         return glance(pose, positions)[0] == index
 
-    return _route(agent, positions[index], within, _CONE, there, ground)
+    return _route(agent, positions[index], within, CONE, there, ground)
 
 
 @lru_cache(maxsize=64)
@@ -114,7 +117,32 @@ def to_see(
     def there(pose: Pose) -> bool:
         return sights(pose, every)[-1].visible
 
-    return _route(agent, point, 4 * ROOM_HALF, IN_VIEW, there, ground)
+    return _route(agent, point, ANYWHERE, IN_VIEW, there, ground)
+
+
+def at_least(agent: Pose, target: Point, within: float, cone: float) -> int:
+    """No fewer turns and steps bring ``target`` within that distance and that angle: a step
+    brings it nearer by at most its length, and never turns the agent towards it."""
+    angle = math.atan2(target[1] - agent.y, target[0] - agent.x)
+    askew = abs(math.remainder(angle - agent.heading, math.tau))
+    return _steps(agent.x, agent.y, target, within) + _turns(askew, cone)
+
+
+def _steps(x: float, y: float, target: Point, within: float) -> int:
+    excess = math.hypot(target[0] - x, target[1] - y) - within
+    return max(0, math.ceil(excess / STEP_LENGTH - 1e-9))
+
+
+def _turns(askew: float, cone: float) -> int:
+    return max(0, math.ceil((askew - cone) / TURN_ANGLE - 1e-9))
+
+
+#: A place of the lattice that a search walks on: centimetres, and turns from the first heading.
+_Place: TypeAlias = tuple[int, int, int]
+
+
+#: What led to a place; None at the start.
+_Origin: TypeAlias = tuple[_Place, Action] | None
 
 
 def _route(
@@ -125,71 +153,61 @@ def _route(
     there: Callable[[Pose], bool],
     ground: Ground,
 ) -> tuple[Action, ...] | None:
-    """A* over turns and steps. The bound left to go is exact in both parts: a step forward brings
-    the target nearer by at most its length, and never turns the agent towards the target."""
-    compass = [
-        (math.cos(heading), math.sin(heading), heading)
-        for heading in (agent.heading + k * TURN_ANGLE for k in range(HEADINGS))
-    ]
+    """A* over turns and steps, with ``at_least`` as the bound of what is left to go."""
+    headings = [agent.heading + k * TURN_ANGLE for k in range(HEADINGS)]
+    came: dict[_Place, _Origin] = {}
+    # Estimate of the whole way, number (for ties), cost so far, x, y, heading; then, of the target
+    # as seen from there: steps to it at least, its direction, and the angle between it and the
+    # heading; then what led there. Plain tuples: half the time of a route goes into them.
+    queue: list[tuple[float, int, float, float, float, int, int, float, float, _Origin]] = []
+    pushed = itertools.count()
 
-    def askew(x: float, y: float, k: int) -> float:
+    def turn_to(
+        k: int, cost: float, x: float, y: float, steps: int, angle: float, origin: _Origin
+    ) -> None:
+        askew = abs(math.remainder(angle - headings[k], math.tau))
+        estimate = cost + (steps + _turns(askew, cone))
+        heapq.heappush(queue, (estimate, next(pushed), cost, x, y, k, steps, angle, askew, origin))
+
+    def step_to(x: float, y: float, k: int, cost: float, origin: _Origin) -> None:
         angle = math.atan2(target[1] - y, target[0] - x)
-        return abs(math.remainder(angle - compass[k][2], math.tau))
+        turn_to(k, cost, x, y, _steps(x, y, target, within), angle, origin)
 
-    def bound(x: float, y: float, k: int) -> int:
-        excess = math.hypot(target[0] - x, target[1] - y) - within
-        steps = max(0, math.ceil(excess / STEP_LENGTH - 1e-9))
-        turns = max(0, math.ceil((askew(x, y, k) - cone) / TURN_ANGLE - 1e-9))
-        return steps + turns
-
-    start = (agent.x, agent.y, 0)
-    came: dict[tuple[int, int, int], tuple[tuple[int, int, int], Action] | None] = {}
-    queue: list[tuple[float, int, float, tuple[float, float, int]]] = []
-    origins: dict[int, tuple[tuple[int, int, int], Action] | None] = {0: None}
-    heapq.heappush(queue, (float(bound(*start)), 0, 0.0, start))
-    pushed = 0
+    step_to(agent.x, agent.y, 0, 0.0, None)
     while queue and len(came) < _MAX_NODES:
-        estimate, number, cost, (x, y, k) = heapq.heappop(queue)
-        key = (round(x * 100), round(y * 100), k)
-        if key in came:
+        estimate, _, cost, x, y, k, steps, angle, askew, origin = heapq.heappop(queue)
+        column, row = round(x * 100), round(y * 100)
+        place = (column, row, k)
+        if place in came:
             continue
-        came[key] = origins.pop(number)
-        if estimate - cost < 0.5 and there(Pose(x, y, compass[k][2])):
-            return _path(came, key)
-        cos, sin, _ = compass[k]
-        ahead = (x + STEP_LENGTH * cos, y + STEP_LENGTH * sin, k)
-        moves = [
-            (Action.TURN_LEFT, (x, y, (k + 1) % HEADINGS), 1.0),
-            (Action.TURN_RIGHT, (x, y, (k - 1) % HEADINGS), 1.0),
-        ]
-        if _free((x, y), ahead[:2], ground):
-            moves.append((Action.FORWARD, ahead, 1.0 + _ASKEW * askew(x, y, k)))
-        for action, state, price in moves:
-            if (round(state[0] * 100), round(state[1] * 100), state[2]) in came:
-                continue
-            pushed += 1
-            origins[pushed] = (key, action)
-            total = cost + price
-            heapq.heappush(queue, (total + bound(*state), pushed, total, state))
+        came[place] = origin
+        if estimate - cost < 0.5 and there(Pose(x, y, headings[k])):
+            return _path(came, place)
+        for action, turn in _TURNS:
+            to = (k + turn) % HEADINGS
+            if (column, row, to) not in came:
+                turn_to(to, cost + 1.0, x, y, steps, angle, (place, action))
+        ahead = x + STEP_LENGTH * math.cos(headings[k]), y + STEP_LENGTH * math.sin(headings[k])
+        if (round(ahead[0] * 100), round(ahead[1] * 100), k) in came:
+            continue
+        if _free((x, y), ahead, ground):
+            step_to(*ahead, k, cost + (1.0 + _ASKEW * askew), (place, Action.FORWARD))
     return None
 
 
-def _path(
-    came: dict[tuple[int, int, int], tuple[tuple[int, int, int], Action] | None],
-    key: tuple[int, int, int],
-) -> tuple[Action, ...]:
+def _path(came: dict[_Place, _Origin], place: _Place) -> tuple[Action, ...]:
     actions: list[Action] = []
-    while (origin := came[key]) is not None:
-        key, action = origin
+    while (origin := came[place]) is not None:
+        place, action = origin
         actions.append(action)
     return tuple(reversed(actions))
 
 
 def _free(here: Point, ahead: Point, ground: Ground) -> bool:
     """Whether a step is expected to succeed; leaving a contact is always allowed."""
-    for now, then in zip(here, ahead, strict=True):
-        if abs(then) > _WALL and abs(then) > abs(now):
-            return False
+    x, y = abs(ahead[0]), abs(ahead[1])
+    if (x > _WALL and x > abs(here[0])) or (y > _WALL and y > abs(here[1])):
+        return False
     for center in ground.objects:
         gap = math.dist(ahead, center)
         if gap < _CLEAR and gap < math.dist(here, center):
