@@ -25,9 +25,7 @@ COUNTS: Final = (1, 8, 32, 128)
 
 def native(num_envs: int, **arguments: Any) -> Any:
     """The package's own vector environment."""
-    return gymnasium.make_vec(
-        SHARED, num_envs, "vector_entry_point", vector_kwargs=arguments or None
-    )
+    return gymnasium.make_vec(SHARED, num_envs, "vector_entry_point", **arguments)
 
 
 def modes(num_envs: int, effort: Effort) -> list[dict[str, Any]]:
