@@ -2,8 +2,8 @@
 
 Rounds are interleaved, so that a busy machine slows everything alike; figures are medians over
 rounds, ratios are taken round by round. What compares a figure with another is a ratio within
-this run: trust it on any machine. Parts: make, levels, shares, memory, vector, scaling,
-collection, peers (needs the extra "peers"), training (needs the extra "agents").
+this run: trust it on any machine. Parts: training (needs the extra "agents"), make, levels,
+shares, memory, vector, scaling, collection, peers (needs the extra "peers").
 
 python -m scripts.benchmark --json speed.json
 python -m scripts.benchmark --only vector scaling --rounds 9
@@ -34,6 +34,11 @@ class Part(NamedTuple):
 
 
 PARTS: Final[dict[str, Part]] = {
+    # First: PyTorch's compiler brings an LLVM, and crashes when Mesa's has been loaded before it.
+    "training": Part(
+        lambda args, effort: training.training(effort, args.preset, args.device),
+        training.training_line,
+    ),
     "make": Part(lambda args, effort: rooms.making(), rooms.making_line),
     "levels": Part(
         lambda args, effort: [row for size in args.sizes for row in rooms.levels(size, effort)],
@@ -49,10 +54,6 @@ PARTS: Final[dict[str, Part]] = {
         lambda args, effort: demonstrations.collection(effort), demonstrations.collection_line
     ),
     "peers": Part(lambda args, effort: peers.peers(effort), peers.peers_table),
-    "training": Part(
-        lambda args, effort: training.training(effort, args.preset, args.device),
-        training.training_line,
-    ),
 }
 
 

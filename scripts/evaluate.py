@@ -64,10 +64,10 @@ def main() -> None:
     args = parser.parse_args()
 
     out = common.writable(args.json)
-    policy = common.make_policy(args)
-    env_args = common.env_arguments(args, policy)
     place = common.place()
     with team(place) as others:
+        policy = common.make_policy(args)
+        env_args = common.env_arguments(args, policy)
         scores = evaluate(
             policy.policy,
             args.env,

@@ -10,7 +10,7 @@ from oddoneout.demos.collection import Progress, Recipe, all_expert_options, col
 from scripts.benchmarks.rates import SHARED, Effort, median, rate, ratio, vector_stepping
 from scripts.benchmarks.vectors import native
 
-_SHARD: Final = 64
+SHARD_EPISODES: Final = 64
 _WORLDS_PER_CORE: Final = 16
 
 
@@ -28,10 +28,10 @@ def collection(effort: Effort) -> dict[str, Any]:
         for number in range(effort.rounds):
             recipe = Recipe(
                 SHARED,
-                episodes=2 * _SHARD * cores,
+                episodes=2 * SHARD_EPISODES * cores,
                 seed=number,
                 policy_args=all_expert_options({}),
-                shard_episodes=_SHARD,
+                shard_episodes=SHARD_EPISODES,
             )
             reports: list[Progress] = []
             collect(Path(folder) / str(number), recipe, cores, reports.append)
