@@ -55,7 +55,7 @@ def test_the_expert_succeeds_in_few_steps(level: str, arguments: dict[str, Any])
     trajectories = list(play(level, arguments, range(100, 130)))
     lengths = [n for trajectory in trajectories for n in search_lengths(trajectory)]
     assert success(iter(trajectories)) == 1.0
-    assert np.mean(lengths) < 26
+    assert np.mean(lengths) < 30
     assert max(lengths) < 50
 
 

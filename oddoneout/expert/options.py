@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from oddoneout.rules.attributes import CORE_DIMENSIONS
+from oddoneout.world.geometry import REACH
 
-LEGIBLE: Final = 1.7  # metres from which looks can be told apart (docs/perception.md)
+#: Metres from which it takes looks to be told apart: within reach, where the camera shows them
+#: all (docs/perception.md). And who imitates an expert that walks up to nothing but what it
+#: chooses learns to choose whatever is near.
+LEGIBLE: Final = REACH
 _SHARES: Final = ("action_noise", "mistaken_experiments", "random_mix")
 _SWITCHES: Final = ("use_transforms", "blind", "random_order")
 

@@ -36,7 +36,7 @@ class Sizes:
     agent: str = "cpu"
     single_agent: Mapping[str, Any] = field(default_factory=dict)
     intervention_agent: Mapping[str, Any] = field(
-        default_factory=lambda: {"layers": 3, "width": 256, "heads": 8}
+        default_factory=lambda: {"layers": 5, "width": 256, "heads": 8}
     )
     single_training: Mapping[str, Any] = field(default_factory=dict)
     intervention_training: Mapping[str, Any] = field(
