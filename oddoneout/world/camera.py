@@ -114,8 +114,10 @@ def renderer_version() -> str:
         studio.make_current()
         from OpenGL.raw.GL.VERSION import GL_1_0  # needs the current context
 
-        names = (GL_1_0.GL_RENDERER, GL_1_0.GL_VERSION)
-        told = [ctypes.cast(GL_1_0.glGetString(name), ctypes.c_char_p).value for name in names]
+        pointers: list[Any] = [
+            GL_1_0.glGetString(n) for n in (GL_1_0.GL_RENDERER, GL_1_0.GL_VERSION)
+        ]
+        told = [ctypes.cast(pointer, ctypes.c_char_p).value for pointer in pointers]
         return ", ".join((text or b"unknown").decode() for text in told)
     finally:
         studio.leave()
