@@ -255,10 +255,10 @@ def test_a_classifier_of_everything_but_looks_stays_at_chance(level: str, split:
 
 
 def test_the_classifier_would_find_a_leak() -> None:
-    """One answer in seven made the leftmost object lifts it above the bound."""
+    """One answer in six made the leftmost object lifts it above the bound."""
     sample = episodes("Deconfounded")
     features = np.stack([placed_features(e) for e in sample])
     answers = np.asarray([answer(e) for e in sample])
     leftmost = features[:, :, 10].argmin(1)
-    answers = np.where(np.arange(len(sample)) % 7 == 0, leftmost, answers)
+    answers = np.where(np.arange(len(sample)) % 6 == 0, leftmost, answers)
     assert classified(features, answers) > stats.binom.ppf(1 - ALPHA, EPISODES // 2, 0.25)

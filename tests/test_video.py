@@ -96,7 +96,7 @@ def test_enlarging_makes_whole_squares() -> None:
 def film(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / f"film.{request.param}"
     video.record(
-        RandomObjectPolicy(), BASIC, None, path, episodes=1, seed=0, policy_name="random_object"
+        RandomObjectPolicy(), BASIC, None, path, episodes=2, seed=0, policy_name="random_object"
     )
     return path
 
