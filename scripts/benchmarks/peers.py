@@ -14,14 +14,21 @@ from typing import Any, Final
 
 import gymnasium
 
-from oddoneout.actions import Action
 from scripts import common
-from scripts.benchmarks.rates import SHARED, Effort, Work, measure, median, ratio, stepping
+from scripts.benchmarks.rates import (
+    MOVEMENTS,
+    SHARED,
+    Effort,
+    Work,
+    measure,
+    median,
+    ratio,
+    stepping,
+)
 
 #: And how many times as fast we mean to be.
 PEERS: Final = {"MiniWorld-OneRoom-v0": 1.7, "MiniWorld-PickupObjects-v0": 2.8}
 _SIZE: Final = 64
-_MOVEMENTS: Final = (Action.FORWARD, Action.BACKWARD, Action.TURN_LEFT, Action.TURN_RIGHT)
 
 
 def peers(effort: Effort) -> list[dict[str, Any]]:
@@ -35,7 +42,7 @@ def peers(effort: Effort) -> list[dict[str, Any]]:
         with ExitStack() as stack:
             ours = gymnasium.make(SHARED, image_size=_SIZE, disable_env_checker=True)
             stack.callback(ours.close)
-            works: dict[str, Work] = {SHARED: stepping(ours, _MOVEMENTS)}
+            works: dict[str, Work] = {SHARED: stepping(ours, MOVEMENTS)}
             for name in PEERS:
                 env = gymnasium.make(
                     name, obs_width=_SIZE, obs_height=_SIZE, disable_env_checker=True

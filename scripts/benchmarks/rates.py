@@ -15,6 +15,8 @@ import numpy as np
 from oddoneout.actions import Action
 
 SHARED: Final = "OddOneOut/Basic-v0"  # the level that all but the table of levels is measured in
+#: Our actions that change what is seen; most others leave the picture as it is, and cost less.
+MOVEMENTS: Final = (Action.FORWARD, Action.BACKWARD, Action.TURN_LEFT, Action.TURN_RIGHT)
 _ACTIONS: Final = np.random.default_rng(0).integers(len(Action), size=4096).tolist()
 
 #: One unit of work; returns how many things it did.

@@ -20,7 +20,17 @@ from oddoneout.world.camera import Camera
 from oddoneout.world.geometry import OBJECT_COUNT
 from oddoneout.world.scene import Scene
 from scripts import common
-from scripts.benchmarks.rates import SHARED, Effort, Work, drawn, measure, median, ratio, stepping
+from scripts.benchmarks.rates import (
+    MOVEMENTS,
+    SHARED,
+    Effort,
+    Work,
+    drawn,
+    measure,
+    median,
+    ratio,
+    stepping,
+)
 
 _HIDDEN_GROUP: Final = 5  # of geoms that no camera of ours draws
 
@@ -81,13 +91,20 @@ def empty_room(image_size: tuple[int, int]) -> Iterator[Work]:
 
 
 def levels(size: int, effort: Effort) -> list[dict[str, Any]]:
-    """Steps per second, reset time and share of the floor of every level at one image size."""
+    """Steps per second, reset time and share of the floor of every level at one image size.
+
+    A room in which nothing changed is not drawn again, and of random actions more than half change
+    nothing: "walking" is the share of the floor with movements only.
+    """
     with ExitStack() as stack:
         works = {"floor": stack.enter_context(empty_room((size, size)))}
         for level in CATALOGUE.values():
             env = gymnasium.make(level.id, image_size=size, disable_env_checker=True)
             stack.callback(env.close)
             works[f"step {level.id}"] = stepping(env)
+            walker = gymnasium.make(level.id, image_size=size, disable_env_checker=True)
+            stack.callback(walker.close)
+            works[f"walk {level.id}"] = stepping(walker, MOVEMENTS)
             spare = gymnasium.make(level.id, image_size=size, disable_env_checker=True)
             stack.callback(spare.close)
             works[f"reset {level.id}"] = resetting(spare)
@@ -100,6 +117,7 @@ def levels(size: int, effort: Effort) -> list[dict[str, Any]]:
             "reset_ms": 1000 / median(rates[f"reset {level.id}"]),
             "floor_frames_per_second": median(rates["floor"]),
             "floor_ratio": ratio(rates[f"step {level.id}"], rates["floor"]),
+            "walking_floor_ratio": ratio(rates[f"walk {level.id}"], rates["floor"]),
         }
         for level in CATALOGUE.values()
     ]
@@ -107,7 +125,7 @@ def levels(size: int, effort: Effort) -> list[dict[str, Any]]:
 
 def levels_table(rows: Sequence[dict[str, Any]]) -> str:
     return common.table(
-        ("level", "pixels", "steps/s", "reset ms", "floor/s", "share of floor"),
+        ("level", "pixels", "steps/s", "reset ms", "floor/s", "share of floor", "walking"),
         [
             (
                 row["env"],
@@ -116,6 +134,7 @@ def levels_table(rows: Sequence[dict[str, Any]]) -> str:
                 f"{row['reset_ms']:.2f}",
                 f"{row['floor_frames_per_second']:,.0f}",
                 f"{row['floor_ratio']:.2f}",
+                f"{row['walking_floor_ratio']:.2f}",
             )
             for row in rows
         ],
