@@ -20,12 +20,13 @@ from gymnasium.vector.utils import batch_space
 import oddoneout
 from oddoneout.actions import Action
 from oddoneout.rules.trial import TRIAL_STEPS
-from oddoneout.snapshot import Snapshot
 from oddoneout.vector import OddOneOutVectorEnv
-from oddoneout.world.geometry import TURN_ANGLE
+from tests.wandering import busy
 
 ROOT = Path(oddoneout.__file__).parents[1]
 BASIC = "OddOneOut/Basic-v0"
+#: What the wandering policy does to objects.
+AT_FOCUS = (Action.CHOOSE, Action.TRANSFORM_COLOR)
 N = 3
 
 
@@ -80,21 +81,6 @@ def assert_same(ours: Any, theirs: Any, where: str = "") -> None:
         assert ours == theirs, where
 
 
-def busy(snapshot: Snapshot, rng: np.random.Generator) -> int:
-    """An action that soon leads to an object, and there does any of what can be done."""
-    seen = [view for view in snapshot.objects if view.visible]
-    if rng.random() < 0.1:
-        return int(rng.integers(len(Action)))
-    if snapshot.focus is not None:
-        return Action.CHOOSE if rng.random() < 0.5 else Action.TRANSFORM_COLOR
-    if not seen:
-        return Action.TURN_LEFT
-    bearing = min(seen, key=lambda view: view.distance).bearing
-    if abs(bearing) > TURN_ANGLE / 2:
-        return Action.TURN_LEFT if bearing > 0 else Action.TURN_RIGHT
-    return Action.FORWARD
-
-
 @pytest.fixture(scope="module")
 def shared() -> Iterator[OddOneOutVectorEnv]:
     envs = make(workers=2)
@@ -126,7 +112,7 @@ def test_results_equal_those_of_single_environments_byte_for_byte(
     rng = np.random.default_rng(0)
     ends = choices = 0
     for t in range(2 * TRIAL_STEPS + 10):
-        acts = np.array([busy(env.unwrapped.snapshot(), rng) for env in theirs.envs])
+        acts = np.array([busy(env.unwrapped.snapshot(), rng, AT_FOCUS) for env in theirs.envs])
         got, expected = ours.step(acts), theirs.step(acts)
         assert_same(got, expected, f"step {t}: ")
         ends += "final_obs" in got[4]

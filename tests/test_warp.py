@@ -31,11 +31,10 @@ from oddoneout.rules.trial import (
     advance,
     begin,
 )
-from oddoneout.snapshot import Snapshot
 from oddoneout.world.gaze import glance
-from oddoneout.world.geometry import TURN_ANGLE
 from oddoneout.world.layout import sample_layouts
 from oddoneout.world.world import World
+from tests.wandering import busy
 
 pytest.importorskip("mujoco_warp", reason='needs the extra: pip install "oddoneout[warp]"')
 torch = pytest.importorskip("torch", reason='needs the extra: pip install "oddoneout[warp]"')
@@ -47,6 +46,8 @@ from oddoneout.warp.vector import OddOneOutWarpEnv  # noqa: E402
 
 BASIC = "OddOneOut/Basic-v0"
 INTERVENTION = "OddOneOut/Intervention-v0"
+#: What the wandering policy does to objects.
+AT_FOCUS = (Action.CHOOSE, Action.FORWARD, *TRANSFORMS)
 #: Bounds that docs/warp.md states.
 POSE_BOUND = 1e-9  # metres and radians
 PIXEL_BOUND = 2.0  # mean absolute difference of a channel, of 255, over many pictures
@@ -59,21 +60,6 @@ def make(level: str, num_envs: int, **arguments: Any) -> OddOneOutWarpEnv:
     )
     assert isinstance(envs, OddOneOutWarpEnv)
     return envs
-
-
-def busy(snapshot: Snapshot, rng: np.random.Generator) -> int:
-    """An action that soon leads to an object, and there does any of what can be done."""
-    seen = [view for view in snapshot.objects if view.visible]
-    if rng.random() < 0.1:
-        return int(rng.integers(len(Action)))
-    if snapshot.focus is not None:
-        return int(rng.choice([Action.CHOOSE, Action.FORWARD, *TRANSFORMS]))
-    if not seen:
-        return Action.TURN_LEFT
-    bearing = min(seen, key=lambda view: view.distance).bearing
-    if abs(bearing) > TURN_ANGLE / 2:
-        return Action.TURN_LEFT if bearing > 0 else Action.TURN_RIGHT
-    return Action.FORWARD
 
 
 # --- the same episodes ------------------------------------------------------------------------
@@ -125,7 +111,7 @@ def test_episodes_equal_those_of_single_environments(
     ends = rewards = 0.0
     for t in range(steps):
         snapshots = [env.unwrapped.snapshot() for env in theirs.envs]  # type: ignore[attr-defined]
-        acts = np.array([busy(snapshot, rng) for snapshot in snapshots])
+        acts = np.array([busy(snapshot, rng, AT_FOCUS) for snapshot in snapshots])
         mine, reward, terminated, truncated, infos = ours.step(acts)
         observation, *rest, their_infos = theirs.step(acts)
         for name, a, b in zip(
@@ -312,7 +298,7 @@ def test_a_transform_changes_the_picture_and_nothing_else() -> None:
             [
                 Action.TRANSFORM_COLOR
                 if s.focus is not None and s.transforms_left and s.phase == "search"
-                else busy(s, rng)
+                else busy(s, rng, AT_FOCUS)
                 for s in before
             ]
         )

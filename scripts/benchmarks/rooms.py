@@ -44,28 +44,16 @@ def resetting(env: gymnasium.Env) -> Work:
     return work
 
 
-def moving(env: OddOneOutEnv) -> Work:
-    """Physics alone, with the same actions."""
+def moving(env: OddOneOutEnv, *, seeing: bool) -> Work:
+    """Physics with random actions, alone or with rendering."""
     world, draw = env.world, drawn()
     env.reset(seed=0)
 
     def work() -> int:
         for _ in range(50):
             world.move(Action(next(draw)))
-        return 50
-
-    return work
-
-
-def seeing(env: OddOneOutEnv) -> Work:
-    """Physics and rendering, with the same actions."""
-    world, draw = env.world, drawn()
-    env.reset(seed=0)
-
-    def work() -> int:
-        for _ in range(50):
-            world.move(Action(next(draw)))
-            world.image()
+            if seeing:
+                world.image()
         return 50
 
     return work
@@ -150,7 +138,11 @@ def shares(effort: Effort) -> dict[str, float]:
             stack.callback(env.close)
             return env.unwrapped  # type: ignore[return-value]
 
-        works = {"step": stepping(make()), "move": moving(make()), "see": seeing(make())}
+        works = {
+            "step": stepping(make()),
+            "move": moving(make(), seeing=False),
+            "see": moving(make(), seeing=True),
+        }
         rates = measure(works, effort)
     physics = ratio(rates["step"], rates["move"])
     rendering = max(0.0, ratio(rates["step"], rates["see"]) - physics)
