@@ -216,7 +216,8 @@ def _meta(path: Path, values: Mapping[str, Any]) -> Meta:
         )
     return Meta(
         agent=_config(path, AgentConfig, values["agent"]),
-        training=_config(path, TrainingConfig, values["training"]),
+        # Before there was a choice, the optimizer was AdamW.
+        training=_config(path, TrainingConfig, {"optimizer": "adamw", **values["training"]}),
         demonstrations=tuple(values["demonstrations"]),
         state=values["state"],
         vocabulary=tuple(values["vocabulary"]),

@@ -132,9 +132,11 @@ class TrainingConfig:
         frames: budget, in frames seen by the encoder (padding does not count).
         batch_episodes: most episodes in a batch.
         batch_frames: most frames in a batch; long episodes come in smaller batches.
-        lr: peak learning rate.
+        optimizer: "muon" (for hidden matrices; AdamW for the rest) or "adamw" for all.
+        lr: AdamW's peak learning rate.
+        muon_lr: Muon's.
         betas: AdamW's two decay rates.
-        weight_decay: AdamW's decay of matrices (never of biases and norms).
+        weight_decay: of matrices (never of biases and norms).
         warmup_steps: steps of linear warm-up.
         schedule: "cosine", or "wsd" (warm up, stay, decay over the last fifth).
         grad_clip: largest gradient norm.
@@ -163,7 +165,9 @@ class TrainingConfig:
     frames: int = 2_000_000
     batch_episodes: int = 16
     batch_frames: int = 1024
+    optimizer: Literal["muon", "adamw"] = "muon"
     lr: float = 1e-3
+    muon_lr: float = 4e-3
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     warmup_steps: int = 200
@@ -197,8 +201,9 @@ class TrainingConfig:
             _at_least(self, name, 0)
         _at_least(self, "reward_weight", 0)
         _one_of(self, "schedule", ("cosine", "wsd"))
+        _one_of(self, "optimizer", ("muon", "adamw"))
         _one_of(self, "precision", get_args(Precision))
-        for name in ("lr", "grad_clip"):
+        for name in ("lr", "muon_lr", "grad_clip"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not all(0.0 <= beta < 1.0 for beta in self.betas):

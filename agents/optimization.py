@@ -1,19 +1,23 @@
-"""AdamW with the right weights decaying, and how its rate rises and falls."""
+"""Muon for hidden matrices, AdamW for the rest, and how their rates rise and fall."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from agents.config import TrainingConfig
 from agents.model import Agent
+from agents.muon import Muon
 
-#: Modules whose matrices are tables or scales, and do not decay.
-_UNDECAYED = (nn.Embedding, nn.LayerNorm, nn.GroupNorm)
+#: Modules whose matrices are tables or scales: AdamW's, and they do not decay.
+_TABLES = (nn.Embedding, nn.LayerNorm, nn.GroupNorm)
 
 
-def learning_rate(config: TrainingConfig, step: int, done: float) -> float:
-    """The rate of a step, given the share of the budget that was done before it.
+def share_of_peak(config: TrainingConfig, step: int, done: float) -> float:
+    """The share of the peak rates at a step, given the share of the budget done before it.
 
     "cosine" falls from the peak to nothing all along; "wsd" stays and falls in the last fifth.
     """
@@ -22,7 +26,7 @@ def learning_rate(config: TrainingConfig, step: int, done: float) -> float:
         fall = 0.5 * (1.0 + math.cos(math.pi * done))
     else:
         fall = min(1.0, (1.0 - done) / 0.2)
-    return config.lr * warm * max(0.0, fall)
+    return warm * max(0.0, fall)
 
 
 def trained(agent: Agent) -> dict[str, nn.Parameter]:
@@ -30,23 +34,84 @@ def trained(agent: Agent) -> dict[str, nn.Parameter]:
     return {name: p for name, p in agent.named_parameters() if p.requires_grad}
 
 
-def optimizer(agent: Agent, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW that lets matrices and filters decay, but no biases, norms or embeddings."""
+@dataclass(frozen=True, slots=True)
+class Optimizers:
+    """Optimizers side by side, each with parameters of its own."""
+
+    parts: tuple[torch.optim.Optimizer, ...]
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def step(self, share: float) -> None:
+        """Apply the gradients, at that share of each peak rate."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = share * group["initial_lr"]
+            part.step()
+
+    def state(self, parameter: nn.Parameter) -> Mapping[str, Tensor]:
+        """What is remembered of a parameter; nothing before its first step."""
+        return next((p.state[parameter] for p in self.parts if parameter in p.state), {})
+
+    def restore(self, parameter: nn.Parameter, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` told."""
+        for part in self.parts:
+            if any(parameter is p for group in part.param_groups for p in group["params"]):
+                part.state[parameter] = {
+                    name: torch.empty_like(parameter).copy_(value)
+                    # Laid out as the parameter is, so that steps are the same to the last bit.
+                    if value.shape == parameter.shape
+                    else value.to(parameter.device)
+                    for name, value in state.items()
+                }
+
+
+def optimizer(agent: Agent, config: TrainingConfig) -> Optimizers:
+    """The optimizers of the agent's trained parameters.
+
+    Matrices and filters decay; biases, norms and tables do not. With "muon", those of them that
+    lie within the agent are Muon's; what reads numbers in or out is AdamW's.
+    """
     spared = {
         id(p)
         for module in agent.modules()
-        if isinstance(module, _UNDECAYED)
+        if isinstance(module, _TABLES)
         for p in module.parameters(recurse=False)
     }
-    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    outer = {
+        id(p)
+        for module in (
+            agent.previous_reward,
+            agent.policy,
+            agent.decoder.scores,
+            agent.redrawer,
+            agent.reward,
+        )
+        if module is not None
+        for p in module.parameters()
+    }
+    hidden: list[nn.Parameter] = []
+    decaying: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for parameter in trained(agent).values():
-        groups[parameter.ndim < 2 or id(parameter) in spared].append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": groups[0], "weight_decay": config.weight_decay},
-            {"params": groups[1], "weight_decay": 0.0},
-        ],
-        lr=config.lr,
-        betas=config.betas,
-        fused=True,
-    )
+        if parameter.ndim < 2 or id(parameter) in spared:
+            others.append(parameter)
+        elif config.optimizer == "muon" and id(parameter) not in outer:
+            hidden.append(parameter)
+        else:
+            decaying.append(parameter)
+    decay = config.weight_decay
+    groups: list[dict[str, Any]] = [
+        {"params": decaying, "weight_decay": decay, "initial_lr": config.lr},
+        {"params": others, "weight_decay": 0.0, "initial_lr": config.lr},
+    ]
+    parts: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+    ]
+    if hidden:
+        group = {"params": hidden, "initial_lr": config.muon_lr}
+        parts.append(Muon([group], lr=config.muon_lr, weight_decay=decay))
+    return Optimizers(tuple(parts))

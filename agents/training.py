@@ -26,7 +26,7 @@ from agents.counts import counts, named, part
 from agents.encoded import Encoded, features_of
 from agents.losses import losses
 from agents.model import Agent
-from agents.optimization import learning_rate, optimizer, trained
+from agents.optimization import optimizer, share_of_peak, trained
 from agents.precision import autocast
 from agents.ranks import Ranks
 
@@ -229,14 +229,11 @@ class Trainer:
         self.agent.train()
         # What dropout draws at this step does not depend on earlier interruptions.
         torch.manual_seed((self.config.seed * 2**20 + self.state.step) * 64 + self.ranks.rank)
-        rate = learning_rate(self.config, self.state.step, self.done)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         batches = [b.to(self.ranks.device, non_blocking=True) for b in portion.batches]
         sizes = torch.stack([counts(batch, self.config) for batch in batches])
         sizes[torch.tensor(portion.idle, device=sizes.device)] = 0.0
         whole = self.ranks.total(sizes.sum(0)).clamp_min(1e-6)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         for i, (batch, size) in enumerate(zip(batches, sizes, strict=True)):
             with self._synchronized(i == len(batches) - 1):
                 self._descend(batch, size, whole)
@@ -244,7 +241,7 @@ class Trainer:
             self.agent.parameters(), self.config.grad_clip, foreach=True
         )
         self.means.add({"gradient_norm": norm}, {"gradient_norm": torch.ones(())})
-        self.optimizer.step()
+        self.optimizer.step(share_of_peak(self.config, self.state.step, self.done))
         self.state.step += 1
         self.state.frames += portion.frames
         self.state.position = portion.next
@@ -278,7 +275,8 @@ class Trainer:
             left = min(left, 60.0 * self.options.max_minutes - self.state.seconds)
         values |= {
             "frames_per_second": rate,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.config.lr
+            * share_of_peak(self.config, self.state.step, self.done),
         }
         record.write("train", self.state.step, self.state.frames, values)
         self.say(progress.line(self.state.step, self.state.frames, self.done, rate, left, values))
@@ -308,7 +306,7 @@ class Trainer:
         tensors = {f"agent.{k}": v for k, v in self.agent.state_dict().items()}
         if name == checkpoint.LAST:
             for parameter_name, parameter in trained(self.agent).items():
-                for k, v in self.optimizer.state[parameter].items():
+                for k, v in self.optimizer.state(parameter).items():
                     tensors[f"optimizer.{k}.{parameter_name}"] = v
             self._saved = time.monotonic()
         checkpoint.save(self.run / name, tensors, replace(self.meta, state=asdict(self.state)))
@@ -346,14 +344,13 @@ class Trainer:
         checkpoint.check(path, meta)
         checkpoint.check_same_run(path, meta, self.meta)
         checkpoint.fill(path, self.agent, checkpoint.weights(tensors))
+        remembered: dict[str, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            kind, what, name = key.split(".", 2)
+            if kind == "optimizer":
+                remembered.setdefault(name, {})[what] = value
         for name, parameter in trained(self.agent).items():
-            state = self.optimizer.state[parameter]
-            for key in ("exp_avg", "exp_avg_sq"):
-                # Laid out as the parameter is, so that steps are the same to the last bit.
-                state[key] = torch.empty_like(parameter).copy_(tensors[f"optimizer.{key}.{name}"])
-            state["step"] = tensors[f"optimizer.step.{name}"].to(
-                parameter.device if self.optimizer.defaults["fused"] else "cpu"
-            )
+            self.optimizer.restore(parameter, remembered.get(name, {}))
         self.state = State.from_json(meta.state)
         self.say(f"going on with {self.run} at {self.state.frames:,} frames")
 

@@ -122,7 +122,7 @@ def _bare(trainer: "Trainer", portions: "list[Portion]") -> float:
     batches = [batch.to(device) for portion in portions for batch in portion.batches]
     start = _now(trainer)
     for batch in batches:
-        trainer.optimizer.zero_grad(set_to_none=True)
+        trainer.optimizer.zero_grad()
         with autocast(trainer.config.precision, device):
             outputs = trainer.network(batch)
         losses(outputs, batch, trainer.config).total.backward()

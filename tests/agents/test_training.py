@@ -16,7 +16,6 @@ from agents.config import TrainingConfig
 from agents.counts import counts, named, part
 from agents.losses import losses
 from agents.model import Agent
-from agents.optimization import learning_rate, optimizer
 from agents.training import Interrupted, RunOptions, Trainer, measure
 from tests.agents.examples import random_batch, tiny
 from tests.agents.made_up import MadeUp
@@ -216,30 +215,3 @@ def test_two_processes_train_the_agent_that_one_would(tmp_path):
     one, two = finished(tmp_path / "one"), finished(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4, msg=name)
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "wsd"])
-def test_the_rate_rises_stays_below_its_peak_and_ends_at_nothing(schedule):
-    config = TrainingConfig(schedule=schedule, warmup_steps=10, lr=0.5)
-    rates = [learning_rate(config, step, step / 100) for step in range(101)]
-    assert rates[0] == pytest.approx(0.05)
-    assert max(rates) <= 0.5
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == pytest.approx(0.0)
-    if schedule == "wsd":
-        assert rates[79] == 0.5
-
-
-def test_norms_biases_and_tables_do_not_decay():
-    agent = Agent(tiny())
-    decayed, spared = optimizer(agent, replace(TRAINING, weight_decay=0.1)).param_groups
-    names = {id(parameter): name for name, parameter in agent.named_parameters()}
-    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
-    assert len(decayed["params"]) + len(spared["params"]) == len(names)
-    assert {names[id(p)] for p in spared["params"]} >= {
-        "instruction.weight",
-        "previous_action.weight",
-        "decoder.word.weight",
-        "policy.bias",
-    }
-    assert all(p.ndim >= 2 for p in decayed["params"])
