@@ -79,9 +79,14 @@ def orthogonalized(matrix: Tensor) -> Tensor:
         return orthogonalized(matrix.T).T
     x = matrix / matrix.norm().clamp_min(1e-12)
     gram = x @ x.T
-    unit = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    factor = unit
-    for _ in range(_ROUNDS):
-        square = factor @ gram @ factor
-        factor = (_A * unit + _B * square + _C * square @ square) @ factor
+    factor = _factor(gram)
+    for _ in range(_ROUNDS - 1):
+        factor = _factor(factor @ gram @ factor) @ factor
     return factor @ x
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """a + b XX' + c (XX')^2, given XX'."""
+    factor = torch.addmm(gram, gram, gram, beta=_B, alpha=_C)
+    factor.diagonal().add_(_A)
+    return factor
