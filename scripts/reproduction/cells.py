@@ -38,7 +38,6 @@ from scripts.reproduction.records import encode, record
 from scripts.reproduction.slots import RepeatSlotPolicy
 
 _SLOTS = 16  # episodes side by side in an exam
-_SHARD_EPISODES = 64
 _TRAINING_SHARE = 0.85  # of a cell's work, for the time left
 
 
@@ -129,7 +128,6 @@ def collect_set(
         episodes=demos.episodes,
         seed=demos.seed,
         policy_args=all_expert_options(demos.expert_args),
-        shard_episodes=_SHARD_EPISODES,
     )
     began = time.monotonic()
     try:
