@@ -7,14 +7,21 @@ from typing import Final
 
 from oddoneout.world.geometry import (
     EYE_HEIGHT,
+    EYE_PITCH,
     FIELD_OF_VIEW,
     GAZE_CONE,
+    OBJECT_BOUND,
     OBJECT_HEIGHT,
     OBJECT_RADIUS,
     REACH,
     ROOM_HALF,
 )
 from oddoneout.world.layout import Pose
+
+# Of the view's side planes; the eye looks down, so that what stands lower lies deeper in the view.
+_COS_SIDE: Final = math.cos(FIELD_OF_VIEW / 2)
+_SIN_SIDE: Final = math.sin(FIELD_OF_VIEW / 2)
+_LOWERED: Final = (EYE_HEIGHT - OBJECT_HEIGHT / 2) * math.sin(EYE_PITCH)
 
 HIDDEN_AT: Final = 0.5  # an object counts as hidden when more of it than this is covered
 
@@ -66,6 +73,22 @@ def glance(agent: Pose, positions: Sequence[tuple[float, float]]) -> tuple[int |
         if abs(bearing) <= least and _hidden(distance, bearing, polar) <= HIDDEN_AT:
             best, least = index, abs(bearing)
     return best, best if best is not None and polar[best][0] <= REACH else None
+
+
+def framed(agent: Pose, positions: Sequence[tuple[float, float]]) -> list[bool]:
+    """Whether any part of each object may lie within the picture's left and right edges.
+
+    Errs towards yes: a sphere that holds any object is held against the view's side planes.
+    """
+    cos, sin = math.cos(agent.heading), math.sin(agent.heading)
+    forward = math.cos(EYE_PITCH)
+    flags = []
+    for x, y in positions:
+        dx, dy = x - agent.x, y - agent.y
+        depth = (dx * cos + dy * sin) * forward + _LOWERED
+        aside = abs(dy * cos - dx * sin)
+        flags.append(aside * _COS_SIDE - depth * _SIN_SIDE <= OBJECT_BOUND)
+    return flags
 
 
 def in_focus(sights: Sequence[Sight]) -> int | None:

@@ -10,6 +10,7 @@ OBJECT_RADIUS: Final = 0.34  # of the one hidden collider that all objects share
 OBJECT_SPACING: Final = 1.1  # least distance between two objects' centres
 WALL_CLEARANCE: Final = 0.7  # least distance from a wall to an object's centre
 OBJECT_HEIGHT: Final = 0.68  # of a large object, standing on the floor
+OBJECT_BOUND: Final = 0.5  # radius of a sphere, at half an object's height, that holds any of them
 AGENT_RADIUS: Final = 0.18
 START_FROM_WALL: Final = 0.3  # from the wall behind it to the agent's centre
 START_CLEARANCE: Final = 0.1  # least gap between the agent's body and an object's at the start

@@ -7,6 +7,7 @@ import copy
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +36,9 @@ _THICKNESS: Final = 0.05  # half thickness of walls and floor
 _AGENT_HEIGHT: Final = 0.7  # of the body in presentations, kept from hiding what it looks at
 _AGENT_COLOR: Final = (0.93, 0.93, 0.96, 1.0)
 _VISOR_COLOR: Final = (0.10, 0.12, 0.16, 1.0)
+
+_DRAWN_GROUP: Final = 0
+_UNDRAWN_GROUP: Final = 5  # that no camera shows
 
 # Everything a mesh geom's fields depend on besides the color and the texture.
 _MESH_FIELDS: Final = (
@@ -128,6 +132,7 @@ class Scene:
         # Views of the model's arrays: looking them up by name costs as much as writing them.
         self._fields = [getattr(self.model, field) for field in _MESH_FIELDS]
         self._matid, self._rgba = self.model.geom_matid, self.model.geom_rgba
+        self._group = self.model.geom_group
 
     def dress(self, index: int, thing: Thing) -> None:
         """Make the object in slot ``index`` look like ``thing``."""
@@ -137,6 +142,11 @@ class Scene:
             field[geom] = value
         self._matid[geom] = self.pool.materials[thing.texture]
         self._rgba[geom] = RGBA[thing.color]
+
+    def draw(self, flags: Sequence[bool]) -> None:
+        """Draw the objects whose flag is True from now on, and no others."""
+        for geom, drawn in zip(self._geoms, flags, strict=True):
+            self._group[geom] = _DRAWN_GROUP if drawn else _UNDRAWN_GROUP
 
 
 def _room() -> mujoco.MjSpec:

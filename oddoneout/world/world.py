@@ -95,7 +95,8 @@ class World:
     def image(self) -> NDArray[np.uint8]:
         """The agent's view: uint8 (H, W, 3), a fresh array; drawn only if something changed."""
         if self._picture is None:
-            self._picture = self._camera.image(self._data)
+            framed = gaze.framed(self.pose, self._positions)
+            self._picture = self._camera.image(self._data, framed)
         return self._picture.copy()
 
     def present(

@@ -14,11 +14,11 @@ import pytest
 from oddoneout.actions import Action
 from oddoneout.rules.attributes import Color, Shape, Size, Texture
 from oddoneout.rules.things import Thing
-from oddoneout.world import camera
+from oddoneout.world import camera, gaze
 from oddoneout.world.geometry import EYE_PITCH, FIELD_OF_VIEW
-from oddoneout.world.layout import Layout, Pose
+from oddoneout.world.layout import Layout, Pose, sample_layout
 from oddoneout.world.world import World
-from tests.world.examples import FOUR, room, watching
+from tests.world.examples import FOUR, random_thing, room, watching
 
 FAR = ((1.2, 1.2, 0.0), (-1.2, 1.2, 0.0), (-1.2, -1.2, 0.0))
 MARKER = Thing(Color.MAGENTA, Shape.CYLINDER, Texture.SOLID, Size.SMALL)
@@ -75,6 +75,27 @@ def test_the_horizontal_field_of_view_is_the_same_for_every_aspect(size):
     aside = distance * np.sin(bearing) / depth / np.tan(FIELD_OF_VIEW / 2)
     expected = (1 - aside) * size[1] / 2
     assert columns.mean() + 0.5 == pytest.approx(expected, abs=0.03 * size[1])
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 96), (96, 32)])
+def test_leaving_out_what_is_not_in_the_picture_changes_no_pixel(size, monkeypatch):
+    rng = np.random.default_rng(7)
+    world = World(size)
+    left_out = 0
+    for _ in range(60):
+        things = [random_thing(rng) for _ in range(4)]
+        layout = sample_layout(rng)
+        x, y = rng.uniform(-1.5, 1.5, 2)  # even inside objects: whatever the eye may see
+        layout = Layout(Pose(x, y, rng.uniform(-np.pi, np.pi)), layout.objects)
+        world.place(things, layout)
+        ours = world.image()
+        left_out += sum(not flag for flag in gaze.framed(world.pose, world.positions))
+        with monkeypatch.context() as patched:
+            patched.setattr(gaze, "framed", lambda *_: [True] * 4)
+            world.place(things, layout)
+            np.testing.assert_array_equal(ours, world.image())
+    world.close()
+    assert left_out > 60, "most rooms have something out of the picture"
 
 
 def test_the_agent_does_not_see_its_own_body():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from oddoneout.world.gaze import Sight, glance, in_focus, looked_at, sights, wall_faced
+from oddoneout.world.gaze import Sight, framed, glance, in_focus, looked_at, sights, wall_faced
 from oddoneout.world.geometry import FIELD_OF_VIEW, GAZE_CONE, REACH
 from oddoneout.world.layout import Pose
 
@@ -93,3 +93,24 @@ def test_a_glance_finds_what_all_the_sights_would():
         positions = [tuple(spot) for spot in rng.uniform(-1.05, 1.05, (4, 2)).tolist()]
         seen = sights(pose, positions)
         assert glance(pose, positions) == (looked_at(seen), in_focus(seen))
+
+
+def test_an_object_is_framed_while_any_part_of_it_may_be_in_the_picture():
+    edge = FIELD_OF_VIEW / 2
+    ahead, partly, far_aside, behind = framed(
+        HOME, [at(2, 0.0), at(2, edge + 0.1), at(2, edge + 0.8), at(2, math.pi)]
+    )
+    assert ahead
+    assert partly
+    assert not far_aside
+    assert not behind
+
+
+@pytest.mark.parametrize("heading", [-3.0, 0.4, 2.2])
+def test_whatever_is_visible_is_framed(heading):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        agent = Pose(*rng.uniform(-1.5, 1.5, 2), heading)
+        positions = [tuple(rng.uniform(-1.2, 1.2, 2)) for _ in range(4)]
+        seen = [sight.visible for sight in sights(agent, positions)]
+        assert all(f >= v for f, v in zip(framed(agent, positions), seen, strict=True))

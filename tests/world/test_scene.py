@@ -11,7 +11,7 @@ from oddoneout.rules.attributes import Color, Shape, Size, Texture
 from oddoneout.rules.things import Thing
 from oddoneout.world import scene as scene_module
 from oddoneout.world.camera import Camera
-from oddoneout.world.geometry import EYE_HEIGHT, ROOM_HALF
+from oddoneout.world.geometry import EYE_HEIGHT, OBJECT_BOUND, OBJECT_HEIGHT, ROOM_HALF
 from oddoneout.world.looks import RGBA, SCALE
 from oddoneout.world.scene import Pool, Scene, pool
 from tests.world.examples import random_thing, watching
@@ -170,3 +170,18 @@ def test_the_walls_are_told_apart_by_shade_and_hide_what_is_beyond():
     camera.close()
     assert np.diff(sorted(shades)).min() > 20, shades
     assert EYE_HEIGHT < 2 * ROOM_HALF
+
+
+@pytest.mark.parametrize("shape", Shape)
+@pytest.mark.parametrize("size", Size)
+def test_a_sphere_at_half_height_holds_any_object(shape, size):
+    scene = Scene()
+    scene.dress(0, Thing(Color.RED, shape, Texture.SOLID, size))
+    model, geom = scene.model, scene.model.geom("look0").id
+    mesh = model.geom_dataid[geom]
+    first = model.mesh_vertadr[mesh]
+    turn = np.empty(9)
+    mujoco.mju_quat2Mat(turn, model.geom_quat[geom])
+    corners = model.mesh_vert[first : first + model.mesh_vertnum[mesh]] @ turn.reshape(3, 3).T
+    corners += model.geom_pos[geom] - [0, 0, OBJECT_HEIGHT / 2]
+    assert np.linalg.norm(corners, axis=1).max() <= OBJECT_BOUND
