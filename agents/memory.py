@@ -167,10 +167,7 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, turns: Tensor, mask: Tensor | None) -> Tensor:
         query, key, value = self._project(x, turns)
         drop = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=drop, is_causal=mask is None
-        )
-        return self._finish(x, y)
+        return self._finish(x, _attend(query, key, value, mask, drop))
 
     def step(
         self, x: Tensor, turns: Tensor, seen: Tensor, keys: Tensor, values: Tensor, at: Tensor
@@ -197,6 +194,20 @@ class Layer(nn.Module):
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.attended(attended.transpose(1, 2).flatten(2))
         return x + self.feed(self.before_feed(x))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, drop: float) -> Tensor:
+    """Attention over whole episodes, (B, heads, T, head width); no mask means causal."""
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=drop, is_causal=mask is None
+        )
+    # On CPUs the fused kernel's backward pass takes three times as long as this in bfloat16.
+    if mask is None:
+        mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+    return F.dropout(weights, drop) @ value
 
 
 def _rotary_turns(config: AgentConfig) -> Tensor:
