@@ -71,7 +71,9 @@ class Memory(nn.Module):
             ValueError: if T exceeds the context.
         """
         self._check(x.shape[1])
-        mask = self._visible(trials) if self.config.trial_memory else None
+        mask = None
+        if self.config.trial_memory:
+            mask = (trials[:, :, None] == trials[:, None, :]).tril()[:, None]
         turns = self.turns[: x.shape[1]]
         for layer in self.layers:
             x = layer(x, turns, mask)
@@ -110,30 +112,6 @@ class Memory(nn.Module):
                 cache.lengths,
             )
         return self.norm(x)[:, 0], Cache(cache.keys, cache.values, cache.lengths + 1, longest)
-
-    @torch.no_grad()
-    def attention(self, x: Tensor, trials: Tensor) -> Tensor:
-        """How much the last layer attends, at each step, to each step so far; for pictures.
-
-        Args:
-            x, trials: as in `forward`.
-
-        Returns:
-            float32 (B, heads, T, T); each row sums to one.
-        """
-        self._check(x.shape[1])
-        mask, turns = self._visible(trials), self.turns[: x.shape[1]]
-        *before, last = self.layers
-        for layer in before:
-            x = layer(x, turns, mask)
-        return last.attention(x, turns, mask)
-
-    def _visible(self, trials: Tensor) -> Tensor:
-        """bool (B or 1, 1, T, T): which steps a step may look at; never later ones."""
-        if self.config.trial_memory:
-            return (trials[:, :, None] == trials[:, None, :]).tril()[:, None]
-        steps = trials.shape[1]
-        return trials.new_ones((1, 1, steps, steps), dtype=torch.bool).tril()
 
     def _check(self, steps: int) -> None:
         if steps > self.config.context:
@@ -180,11 +158,6 @@ class Layer(nn.Module):
             query, keys.to(query.dtype), values.to(query.dtype), attn_mask=seen
         )
         return self._finish(x, y)
-
-    def attention(self, x: Tensor, turns: Tensor, mask: Tensor) -> Tensor:
-        query, key, _ = self._project(x, turns)
-        scores = (query @ key.transpose(2, 3)).float() / query.shape[-1] ** 0.5
-        return scores.masked_fill(~mask, -torch.inf).softmax(-1)
 
     def _project(self, x: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = self.qkv(self.before_attention(x)).unflatten(-1, (3, self.heads, -1))

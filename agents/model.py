@@ -110,11 +110,6 @@ class Agent(nn.Module):
         states = self.memory(self._tokens(inputs, features), inputs.trials)
         return Outputs(logits=self.policy(states).float(), states=states, features=features)
 
-    def attention(self, inputs: Inputs) -> Tensor:
-        """What each step of the last memory layer looks back at: (B, heads, T, T)."""
-        tokens = self._tokens(inputs, self._features(inputs.images))
-        return self.memory.attention(tokens, inputs.trials)
-
     def begin(self, rows: int, device: torch.device | str | None = None) -> Cache:
         """An empty memory for that many episodes side by side."""
         return self.memory.begin(rows, device or self.policy.weight.device)

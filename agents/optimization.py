@@ -72,8 +72,8 @@ class Optimizers:
 def optimizer(agent: Agent, config: TrainingConfig) -> Optimizers:
     """The optimizers of the agent's trained parameters.
 
-    Matrices and filters decay; biases, norms and tables do not. With "muon", those of them that
-    lie within the agent are Muon's; what reads numbers in or out is AdamW's.
+    Matrices and filters decay; biases, norms and tables do not. With "muon" those that decay are
+    Muon's, but for the heads (actions, words, auxiliary ones) and the reward's way in.
     """
     spared = {
         id(p)
@@ -81,7 +81,7 @@ def optimizer(agent: Agent, config: TrainingConfig) -> Optimizers:
         if isinstance(module, _TABLES)
         for p in module.parameters(recurse=False)
     }
-    outer = {
+    heads = {
         id(p)
         for module in (
             agent.previous_reward,
@@ -99,7 +99,7 @@ def optimizer(agent: Agent, config: TrainingConfig) -> Optimizers:
     for parameter in trained(agent).values():
         if parameter.ndim < 2 or id(parameter) in spared:
             others.append(parameter)
-        elif config.optimizer == "muon" and id(parameter) not in outer:
+        elif config.optimizer == "muon" and id(parameter) not in heads:
             hidden.append(parameter)
         else:
             decaying.append(parameter)

@@ -208,16 +208,15 @@ class Trainer:
             clock = now
             if self.on_step is not None:
                 self.on_step(self)
-            if stop:
-                self._save(checkpoint.LAST)
-                raise Interrupted(f"stopped and saved at {self.state.frames:,} frames")
             every = self.options.evaluate_frames
             due = every > 0 and self.state.frames // every > before // every
             if due and self.done < 1.0:
                 self._log(record)
                 self._evaluate(record)
-            if due or now - self._saved > self.options.save_seconds:
+            if stop or due or now - self._saved > self.options.save_seconds:
                 self._save(checkpoint.LAST)
+            if stop:
+                raise Interrupted(f"stopped and saved at {self.state.frames:,} frames")
         self._log(record)
         self._evaluate(record)
         self.state.finished = True
@@ -303,6 +302,11 @@ class Trainer:
         """The whole run as `last`, or just the agent under another name."""
         if not self.ranks.first:
             return
+        if not all(bool(torch.isfinite(p).all()) for p in self.agent.parameters()):
+            raise FloatingPointError(
+                f"training diverged by step {self.state.step}: weights are not finite; "
+                f"{self.run} keeps what was saved before"
+            )
         tensors = {f"agent.{k}": v for k, v in self.agent.state_dict().items()}
         if name == checkpoint.LAST:
             for parameter_name, parameter in trained(self.agent).items():
@@ -326,6 +330,8 @@ class Trainer:
         """The demonstrations' features, written to the run's directory by the first process."""
         path, width = self.run / FEATURES, self.meta.agent.width
         if self.ranks.first:
+            if not (self.run / checkpoint.LAST).exists():
+                path.unlink(missing_ok=True)  # of a run that never began, perhaps another one
             features_of(
                 demonstrations,
                 self.agent.encoder.eval(),

@@ -76,6 +76,14 @@ def test_the_encoder_stays_and_the_rest_learns(tmp_path, begun):
         assert same == name.startswith("encoder."), name
 
 
+def test_features_of_a_run_that_never_began_are_made_anew(tmp_path, begun):
+    run = tmp_path / "run"
+    run.mkdir()
+    np.save(run / FEATURES, np.zeros((3, AGENT.width), np.float16))  # of other demonstrations
+    trainer(run, frozen(begun))
+    assert np.load(run / FEATURES).shape == (sum(MadeUp(20).lengths), AGENT.width)
+
+
 def test_a_killed_run_goes_on_with_the_same_weights(tmp_path, begun):
     class Killed(Exception):
         pass

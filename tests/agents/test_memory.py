@@ -99,18 +99,6 @@ def test_trial_memory_step_by_step_equals_all_at_once_when_rows_are_reset():
     torch.testing.assert_close(slow, memory(x, trials), rtol=1e-4, atol=1e-4)
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("trial_memory", [False, True])
-def test_attention_looks_back_only_and_sums_to_one(trial_memory):
-    memory = memory_of(trial_memory=trial_memory)
-    x = stream(2, 9, memory.config)
-    weights = memory.attention(x, torch.arange(9).div(4, rounding_mode="floor").expand(2, 9))
-    assert weights.shape == (2, memory.config.heads, 9, 9)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
-    assert weights.triu(1).abs().max() == 0
-    assert (weights[:, :, 8, :8].max() == 0) == trial_memory
-
-
 def test_episodes_beyond_the_context_are_refused():
     memory = memory_of(context=8)
     x = stream(1, 9, memory.config)

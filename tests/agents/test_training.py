@@ -86,6 +86,45 @@ def test_a_run_asked_to_stop_saves_and_goes_on_later(tmp_path, number):
     assert_same(finished(tmp_path / "whole"), finished(tmp_path / "asked"))
 
 
+def test_a_run_stopped_where_an_evaluation_is_due_holds_it_first(tmp_path):
+    def evaluated(name: str, stops: bool) -> list[int]:
+        options = replace(SAVING, evaluate_frames=150, save_seconds=1e9)
+
+        def ask(trainer: Trainer) -> None:
+            if stops and trainer.state.step == 3:
+                trainer.stop = True
+
+        def run() -> None:
+            trainer(
+                tmp_path / name,
+                options=options,
+                on_step=ask,
+                evaluation=lambda agent: ({"score": 0.0}, 0.0),
+            ).train()
+
+        if stops:
+            with pytest.raises(Interrupted):
+                run()
+        run()
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        return [v["step"] for line in lines if (v := json.loads(line))["kind"] == "active"]
+
+    whole = evaluated("whole", stops=False)
+    assert 4 in whole, "the step after the one at which the run is asked to stop"
+    assert evaluated("stopped", stops=True) == whole
+
+
+def test_numbers_that_are_none_are_never_saved(tmp_path):
+    def spoil(trainer: Trainer) -> None:
+        if trainer.state.step == 3:
+            trainer.agent.policy.weight.data.fill_(float("nan"))
+
+    with pytest.raises(FloatingPointError, match="diverged"):
+        trainer(tmp_path, options=replace(SAVING, log_seconds=1e9), on_step=spoil).train()
+    saved = finished(tmp_path)
+    assert all(torch.isfinite(values).all() for values in saved.values())
+
+
 def test_a_finished_run_is_left_alone(tmp_path):
     trainer(tmp_path).train()
     before = (tmp_path / checkpoint.LAST).read_bytes()
@@ -164,8 +203,9 @@ def test_a_budget_in_minutes_ends_the_run_and_its_schedule(tmp_path):
 
 
 def test_passes_add_up_to_the_whole_batch(tmp_path):
-    # More passes than the smallest batch has episodes: some have nothing to do.
-    exact = replace(TRAINING, precision="float32", decisive_weight=3.0)
+    # More passes than the smallest batch has episodes: some have nothing to do. Muon makes as much
+    # of directions that hold nothing but rounding as of all others.
+    exact = replace(TRAINING, optimizer="adamw", precision="float32", decisive_weight=3.0)
     agent = replace(AGENT, dropout=0.0, reconstruct=True, predict_reward=True)
     once = trainer(tmp_path / "1", exact, agent).train()
     often = trainer(tmp_path / "4", exact, agent, options=replace(SAVING, passes=4)).train()
