@@ -1,6 +1,6 @@
 """What single and vector environments share of their contract: arguments and spaces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -59,6 +59,19 @@ def refuse_warp(renderer: Any) -> None:
         )
 
 
+def parse_seed(seed: Any) -> int | None:
+    """``seed`` as Gymnasium takes it: numpy's integers become Python's.
+
+    Raises:
+        ValueError: unless it is None or an integer from 0 up.
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0:
+        return int(seed)
+    raise ValueError(f"seed must be None or an integer from 0 up, or a list of these, got {seed!r}")
+
+
 def parse_reset(
     seed: int | Sequence[int | None] | None,
     options: dict[str, Any] | None,
@@ -72,16 +85,18 @@ def parse_reset(
         began: bool (N,), which environments have been reset before.
 
     Raises:
-        ValueError: for a list of the wrong length, a wrong mask, or other options.
+        ValueError: for what is no seed, a list of the wrong length, a wrong mask, or other
+            options.
     """
     num_envs = len(began)
     seeds: list[int | None]
-    if seed is None or isinstance(seed, int | np.integer):
-        seeds = [None if seed is None else int(seed) + i for i in range(num_envs)]
-    else:
-        seeds = list(seed)
+    if isinstance(seed, Iterable):
+        seeds = [parse_seed(one) for one in seed]
         if len(seeds) != num_envs:
             raise ValueError(f"seed must list {num_envs} seeds, got {len(seeds)}")
+    else:
+        first = parse_seed(seed)
+        seeds = [None if first is None else first + i for i in range(num_envs)]
     options = dict(options or {})
     mask = np.asarray(options.pop("reset_mask", np.ones(num_envs, np.bool_)))
     if options:

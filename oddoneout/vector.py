@@ -181,7 +181,8 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         ``options={"reset_mask": bool (N,)}`` resets only some.
 
         Raises:
-            ValueError: for a list of the wrong length, a wrong mask, or other options.
+            ValueError: for what is no seed, a list of the wrong length, a wrong mask, or other
+                options.
         """
         seeds, mask = parse_reset(seed, options, self._began)
         self._exchange(
@@ -218,8 +219,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
                 f"actions must be {self.num_envs} integers from 0 to {len(Action) - 1}, "
                 f"got {actions!r}"
             )
-        if not self._began.all():
-            raise RuntimeError("the episodes never began; call reset() first")
+        self._require_episodes()
         board = self._board
         board.actions[:] = acts
         self._exchange([STEP] * len(self._workers))
@@ -244,7 +244,12 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         return None if self.render_mode is None else tuple(self._ask("render"))
 
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """The privileged view of each environment; for experts and analysis only."""
+        """The privileged view of each environment; for experts and analysis only.
+
+        Raises:
+            RuntimeError: before the first reset.
+        """
+        self._require_episodes()
         return tuple(self._ask("snapshots"))
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -252,6 +257,10 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         self._finalizer()
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _require_episodes(self) -> None:
+        if not self._began.all():
+            raise RuntimeError("the episodes never began; call reset() first")
 
     def _observation(self) -> dict[str, NDArray[Any]]:
         images = self._board.images

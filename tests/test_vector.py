@@ -144,6 +144,8 @@ def test_one_seed_counts_upwards_and_no_seed_is_new(shared: OddOneOutVectorEnv) 
     counted, _ = shared.reset(seed=4)
     listed, _ = shared.reset(seed=[4, 5, 6])
     assert np.array_equal(counted["image"], listed["image"])
+    for numpys in (np.int64(4), np.array([4, 5, 6]), [np.int64(4), np.uint8(5), 6]):
+        assert np.array_equal(shared.reset(seed=numpys)[0]["image"], listed["image"])
     partly, _ = shared.reset(seed=[4, None, 6])
     same = [np.array_equal(a, b) for a, b in zip(listed["image"], partly["image"], strict=True)]
     assert same == [True, False, True]
@@ -199,18 +201,24 @@ def test_wrong_actions_are_refused_and_break_nothing(
     ("arguments", "message"),
     [
         ({"seed": [1, 2]}, "3 seeds"),
+        ({"seed": -1}, "seed must be None or an integer from 0 up.* got -1"),
+        ({"seed": True}, "seed must be None or an integer from 0 up.* got True"),
+        ({"seed": 1.5}, "seed must be None or an integer from 0 up.* got 1.5"),
+        ({"seed": [1, None, -2]}, "seed must be None or an integer from 0 up.* got -2"),
+        ({"seed": np.array([0.0, 1.0, 2.0])}, "seed must be None or an integer from 0 up"),
         ({"options": {"reset_mask": np.zeros(N, np.bool_)}}, "reset_mask"),
         ({"options": {"reset_mask": np.ones(2, np.bool_)}}, "reset_mask"),
         ({"options": {"reset_mask": np.ones(N)}}, "reset_mask"),
         ({"options": {"surprise": 1}}, "surprise"),
     ],
 )
-def test_wrong_resets_are_refused_by_name(
+def test_wrong_resets_are_refused_by_name_and_break_nothing(
     shared: OddOneOutVectorEnv, arguments: dict[str, Any], message: str
 ) -> None:
+    shared.reset(seed=0)
     with pytest.raises(ValueError, match=message):
         shared.reset(**arguments)
-    shared.reset(seed=0)
+    shared.step(np.zeros(N, np.int64))
 
 
 @pytest.mark.parametrize(
@@ -241,10 +249,12 @@ def test_wrong_arguments_are_refused_by_name_before_any_process_starts(
         OddOneOutVectorEnv(**{"level": "Basic", **arguments})
 
 
-def test_a_step_before_the_first_reset_is_refused() -> None:
+def test_nothing_works_before_the_first_reset() -> None:
     envs = make(workers=1, num_envs=2)
     with pytest.raises(RuntimeError, match="reset"):
         envs.step(np.zeros(2, np.int64))
+    with pytest.raises(RuntimeError, match="reset"):
+        envs.snapshots()
     with pytest.raises(ValueError, match="first reset"):
         envs.reset(options={"reset_mask": np.array([True, False])})
     envs.reset(seed=0)

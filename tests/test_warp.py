@@ -362,9 +362,15 @@ def test_wrong_actions_and_resets_are_refused(shared: OddOneOutWarpEnv) -> None:
             shared.step(np.array(actions))
     with pytest.raises(ValueError, match="3 seeds"):
         shared.reset(seed=[1, 2])
+    for seed in (-1, True, 1.5, [1, None, -2]):
+        with pytest.raises(ValueError, match="seed must be None or an integer from 0 up"):
+            shared.reset(seed=seed)
+    shared.step(np.zeros(3, np.int64))
     fresh = make(BASIC, 2, image_size=16)
     with pytest.raises(RuntimeError, match="reset"):
         fresh.step(np.zeros(2, np.int64))
+    with pytest.raises(RuntimeError, match="reset"):
+        fresh.snapshots()
     fresh.close()
 
 

@@ -125,7 +125,8 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         ``options={"reset_mask": bool (N,)}`` resets only some.
 
         Raises:
-            ValueError: for a list of the wrong length, a wrong mask, or other options.
+            ValueError: for what is no seed, a list of the wrong length, a wrong mask, or other
+                options.
         """
         seeds, mask = parse_reset(seed, options, self._began)
         rooms = np.flatnonzero(mask)
@@ -148,8 +149,7 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
             RuntimeError: before the first reset, and if a process that draws episodes died.
         """
         acts = self._parse(actions)
-        if not self._began.all():
-            raise RuntimeError("the episodes never began; call reset() first")
+        self._require_episodes()
         with on(self.device):
             warp.launch(
                 motion.move,
@@ -200,10 +200,19 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         return f"warp: {name}, mujoco_warp {mujoco_warp.__version__}, warp {warp.__version__}"
 
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """The privileged view of each room; for experts and analysis only."""
+        """The privileged view of each room; for experts and analysis only.
+
+        Raises:
+            RuntimeError: before the first reset.
+        """
+        self._require_episodes()
         return tuple(map(self._snapshot, range(self.num_envs)))
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _require_episodes(self) -> None:
+        if not self._began.all():
+            raise RuntimeError("the episodes never began; call reset() first")
 
     def _put(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
