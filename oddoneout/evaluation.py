@@ -211,12 +211,23 @@ class EpisodeScore:
         return "none" if not odd else odd[0] if len(odd) == 1 else "several"
 
 
-@dataclass(slots=True)
-class _Words:
-    """What the policy said while one episode was played: row -> sentence."""
+class Transcript:
+    """What a policy says while episodes are played: hand ``listen`` to ``rollout``."""
 
-    says: list[str | None]
-    foretells: dict[int, str | None]
+    def __init__(self) -> None:
+        self._says: dict[int, list[str | None]] = {}
+        self._foretells: dict[int, dict[int, str | None]] = {}
+
+    def listen(self, step: Step) -> None:
+        """Take down one step."""
+        self._says.setdefault(step.seed, []).append(step.decision.says)
+        if step.decision.action == Action.CHOOSE:
+            self._foretells.setdefault(step.seed, {})[step.time] = step.decision.foretells
+
+    def score(self, trajectory: Trajectory) -> "EpisodeScore":
+        """Score a finished episode, and forget what was said in it."""
+        seed = trajectory.seed
+        return score_episode(trajectory, self._says.pop(seed), self._foretells.pop(seed, {}))
 
 
 def verdict(sentence: str | None) -> str | None:
@@ -342,20 +353,13 @@ def _play(
     policy: Policy, env_id: str, env_args: Mapping[str, Any], seeds: Sequence[int], slots: int
 ) -> Iterator[EpisodeScore]:
     """The scores of one episode per seed, in the order of ``seeds``."""
-    words: dict[int, _Words] = {}
-
-    def listen(step: Step) -> None:
-        said = words.setdefault(step.seed, _Words([], {}))
-        said.says.append(step.decision.says)
-        if step.decision.action == Action.CHOOSE:
-            said.foretells[step.time] = step.decision.foretells
+    transcript = Transcript()
 
     def make_env() -> gymnasium.Env:
         return gymnasium.make(env_id, disable_env_checker=True, **env_args)
 
-    for trajectory in rollout(policy, make_env, seeds, slots, listen):
-        said = words.pop(trajectory.seed)
-        yield score_episode(trajectory, said.says, said.foretells)
+    for trajectory in rollout(policy, make_env, seeds, slots, transcript.listen):
+        yield transcript.score(trajectory)
 
 
 def summarize(
@@ -372,7 +376,6 @@ def summarize(
     kinds = Counter(score.odd_in for score in scores)
     rounds = max(len(score.experiments) for score in scores)
     steps = [float(score.steps) for score in scores]
-    said = {kind: [score.heard[kind] for score in scores] for kind in scores[0].heard}
     return Scores(
         policy=policy,
         env=env,
@@ -388,9 +391,15 @@ def summarize(
             share(sum(score.experiments[i] for score in scores), total) for i in range(rounds)
         ),
         odd_in=MappingProxyType({name: share(kinds[name], total) for name in ODD_IN}),
-        says=MappingProxyType({k: _spoken(e) for k, e in said.items() if any(e)}),
+        says=MappingProxyType(spoken(scores)),
         versions=MappingProxyType(_versions()),
     )
+
+
+def spoken(scores: Sequence[EpisodeScore]) -> dict[str, Spoken]:
+    """How well each kind of thing was said, over all episodes; see ``Scores.says``."""
+    said = {kind: [score.heard[kind] for score in scores] for kind in scores[0].heard}
+    return {kind: _spoken(episodes) for kind, episodes in said.items() if any(episodes)}
 
 
 def _spoken(episodes: Sequence[Sequence[tuple[str, str | None]]]) -> Spoken:

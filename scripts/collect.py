@@ -48,8 +48,8 @@ class Reporter:
 
 
 def collect_into(args: argparse.Namespace) -> None:
-    if args.episodes is None or args.seed is None or args.out is None:
-        raise common.UserError("collecting needs --env, --episodes, --seed and --out")
+    if args.episodes is None or args.out is None:
+        raise common.UserError("collecting needs --env, --episodes and --out")
     common.expert_policy(args.expert_args)  # refuses unknown options by name
     recipe = Recipe(
         env_id=args.env,
@@ -101,7 +101,7 @@ def arguments() -> argparse.Namespace:
     task.add_argument("--describe", type=Path, metavar="DIR", help="print what a set holds")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the set")
     parser.add_argument("--episodes", type=common.positive)
-    parser.add_argument("--seed", type=common.seed_number)
+    parser.add_argument("--seed", type=common.seed_number, default=0, help="names the episodes (0)")
     parser.add_argument("--workers", type=common.positive, default=1, help="processes")
     for name, help_text in (
         ("--env-args", 'keyword arguments of the environment, e.g. \'{"dimension": "shape"}\''),

@@ -12,6 +12,7 @@ demonstrations and checkpoints (tens of GB in the large presets).
 
 import argparse
 import dataclasses
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from oddoneout.demos.collection import Progress as Collected
 from oddoneout.demos.manifest import StorageError
 from scripts import common
 from scripts.reproduction import figures, pool, report
-from scripts.reproduction.cells import Places, collect_set, collected, load_finished
+from scripts.reproduction.cells import Places, collect_set, collected, load_finished, take_up
 from scripts.reproduction.plan import Cell, DemoSet, matrix
 from scripts.reproduction.sizes import EXPERIMENTS, PRESETS, Sizes
 from scripts.reproduction.tables import SHOWN
@@ -102,7 +103,18 @@ def write_report(
         name: figures.draw(name, SHOWN[name], report.rows(plan, results), places.out / "figures")
         for name, plan in plans.items()
     }
-    return report.write(places, plans, results, drawn, args.preset, sizes)
+    return report.write(places, plans, results, drawn, command(args, plans), sizes)
+
+
+def command(args: argparse.Namespace, plans: Mapping[str, Sequence[Cell]]) -> str:
+    """The command line that makes all that a report shows."""
+    words = ["python -m scripts.reproduce", "--experiments", ",".join(plans)]
+    words += ["--preset", args.preset]
+    if args.sizes:
+        words += ["--sizes", f"'{json.dumps(args.sizes)}'"]
+    if args.seeds:
+        words += ["--seeds", str(args.seeds)]
+    return " ".join([*words, "--out", str(args.out)])
 
 
 def carry_out(
@@ -114,6 +126,8 @@ def carry_out(
     for i, demos in enumerate(lacking):
         say(f"collecting {demos.label}, {demos.episodes} episodes ({i + 1} of {len(lacking)} sets)")
         collect_set(demos, places, args.jobs, Reporter(demos.label))
+    for demos in sets.values():
+        take_up(demos, places)
     failed = pool.run_cells(todo, places, args.jobs, args.device, say)
     if args.discard_demos:
         needed = {d.name for cell in missing(all_of_it, places) for d in cell.sets}
@@ -133,8 +147,15 @@ def discard(demos: DemoSet, places: Places) -> None:
 
 def reproduce(args: argparse.Namespace) -> None:
     sizes = sized(args.preset, args.sizes)
-    plans = {name: matrix(name, sizes, args.seeds) for name in args.experiments}
     places = Places(args.out, args.work or Path("runs") / f"reproduce-{args.out.name}")
+    everything = {name: matrix(name, sizes, args.seeds) for name in EXPERIMENTS}
+    plans = {name: everything[name] for name in args.experiments}
+    # One folder has one report: what was finished there before stays in it.
+    shown = {
+        name: plan
+        for name, plan in everything.items()
+        if name in plans or any(places.finished(cell).exists() for cell in plan)
+    }
     todo = missing(chosen(plans, args.cells), places)
     if args.list:
         waiting = {cell.name for cell in todo}
@@ -148,8 +169,8 @@ def reproduce(args: argparse.Namespace) -> None:
         if these:
             say(f"{name}: {len(these)} of {len(plan)} cells to do")
             failed += carry_out(args, places, these, plan)
-            write_report(args, places, plans, sizes)
-    path = write_report(args, places, plans, sizes)
+            write_report(args, places, shown, sizes)
+    path = write_report(args, places, shown, sizes)
     say(f"wrote {path} after {duration(time.monotonic() - began)}")
     if failed:
         raise common.UserError(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.utils import seeding
 
+from agents.config import TrainingConfig
 from oddoneout.demos.collection import make_shard
 from oddoneout.demos.manifest import write_manifest
 from oddoneout.demos.rollout import rollout
@@ -74,12 +75,17 @@ def test_every_cell_of_the_matrix_has_a_name_of_its_own(preset: str) -> None:
     assert all(cell.rooms for cell in plan)
 
 
+def plain(training: TrainingConfig) -> TrainingConfig:
+    """But for the weights of what is told, which arms may differ in."""
+    return dataclasses.replace(training, explanation_weight=1.0, foretell_weight=0.5)
+
+
 def test_arms_of_an_experiment_differ_in_nothing_but_what_they_are_told() -> None:
     for name in EXPERIMENTS:
         trained = [cell for cell in matrix(name, TINY) if cell.training is not None]
         for subject in {cell.subject for cell in trained}:
             arms = [c for c in trained if c.subject == subject and c.arm != "one_trial"]
-            assert len({dataclasses.replace(c.training, explanation_weight=1.0) for c in arms}) == 1
+            assert len({plain(c.training) for c in arms}) == 1
             assert len({json.dumps(c.agent_changes) for c in arms}) == 1
             played = {
                 tuple((d.env, d.episodes, d.seed, json.dumps(d.expert_args)) for d in c.sets)
@@ -256,7 +262,31 @@ def test_estimates_are_means_over_agents_with_intervals_that_hold_them() -> None
     assert apart is not None
     assert apart.value == pytest.approx(0.4)
     assert apart.low < apart.value < apart.high
+    alike = analysis.estimate([good, good, good], analysis.success)
+    assert alike is not None
+    assert alike.low < 0.85 < 0.95 < alike.high, "agents that agree by chance still played rooms"
     assert analysis.estimate([good], analysis.follows()) is None
+
+
+def test_intervals_over_few_agents_hold_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(1)
+    for agents in (2, 3, 5):
+        held = 0
+        for _ in range(200):
+            able = np.clip(rng.normal(0.75, 0.08, agents), 0.0, 1.0)
+            arm = [[decode("_c+" if rng.random() < p else "_s-") for _ in range(60)] for p in able]
+            found = analysis.estimate(arm, analysis.success)
+            held += found is not None and found.low <= 0.75 <= found.high
+        assert held >= 0.9 * 200, agents
+
+
+def test_after_a_failure_a_test_may_stay_with_what_failed_or_leave_it() -> None:
+    stays, leaves, after_success = map(decode, ("cc- _c-", "cc- _s+", "cc+ _c+"))
+    assert analysis.after_failure(True)(stays) == (1, 1)
+    assert analysis.after_failure(False)(stays) == (0, 1)
+    assert analysis.after_failure(True)(leaves) == (0, 1)
+    assert analysis.after_failure(False)(leaves) == (1, 1)
+    assert analysis.after_failure(False)(after_success) == (0, 0)
 
 
 def test_going_back_to_the_rewarded_slot_is_as_blind_as_chance() -> None:
@@ -284,6 +314,7 @@ def test_a_cell_is_trained_examined_and_kept(places: cells.Places) -> None:
         assert not cells.collected(demos, places)
         cells.collect_set(demos, places, 1, lambda progress: None)
         assert cells.collected(demos, places)
+        cells.take_up(demos, places)
     done: list[float] = []
     cells.run_cell(cell, places, "cpu", done.append, lambda text: None)
     assert done == sorted(done)
@@ -303,6 +334,19 @@ def test_a_cell_is_trained_examined_and_kept(places: cells.Places) -> None:
 
     with pytest.raises(ValueError, match="another plan"):
         cells.load_finished(dataclasses.replace(cell, episodes=5), places)
+
+
+def test_other_demonstrations_in_a_sets_place_are_refused(places: cells.Places) -> None:
+    demos = DemoSet(label="few", env=BASIC, episodes=2)
+    cells.collect_set(demos, places, 1, lambda progress: None)
+    cells.take_up(demos, places)
+    told = json.loads(places.costs(demos).read_text())
+    assert told["episodes"] == 2
+    assert told["frames"] == int(Dataset(places.demos(demos)).starts[-1])
+    others = dataclasses.replace(demos, seed=5)
+    places.demos(demos).rename(places.demos(others))
+    with pytest.raises(ValueError, match="holds other demonstrations"):
+        cells.take_up(others, places)
 
 
 def test_of_two_kinds_of_sentences_one_can_be_left_unheard(places: cells.Places) -> None:
@@ -350,7 +394,8 @@ def made_up(cell: Cell, rng: np.random.Generator) -> dict:
         "cost": {"frames": 250, "minutes": 1.5},
         "machine": {"name": "a machine", "cores": 2},
         "exams": {
-            name: {"episodes": list_, "says": {"outcome": [3, 4]}} for name, list_ in codes.items()
+            name: {"episodes": list_, "says": {"outcome": {"accuracy": 0.75}}}
+            for name, list_ in codes.items()
         },
         "curve": points if cell.training else [],
     }
@@ -367,7 +412,7 @@ def write_made_up(out: Path, seeds: int = 2) -> Path:
         for name, plan in plans.items()
     }
     (out / report.NOTES).write_text("## What went wrong\n\nNothing.\n")
-    return report.write(places, plans, results, drawn, "tiny", TINY)
+    return report.write(places, plans, results, drawn, "a command", TINY)
 
 
 def test_the_report_shows_rows_targets_differences_plots_and_what_is_missing(
@@ -377,6 +422,7 @@ def test_the_report_shows_rows_targets_differences_plots_and_what_is_missing(
     text = write_made_up(tmp_path).read_text()
     assert "Unfinished: 1 cells:** basic-shuffled-1" in text
     assert "What went wrong" in text
+    assert "Made by `a command`" in text
     for words in ("full - none", "color: full", "one_trial", "repeat_slot", "a machine (2 cores)"):
         assert words in text
     pictures = sorted(path.name for path in (tmp_path / "figures").iterdir())

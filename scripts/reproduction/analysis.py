@@ -1,7 +1,8 @@
 """From records of episodes to figures with intervals.
 
-Intervals are 95%, by a bootstrap on two levels: trained agents (seeds) are drawn with
-replacement, and of each its episodes. With few seeds they are rough.
+Intervals are 95%. Of several agents: Student's t over what each reached, which holds whatever
+agents (seeds) and their episodes differ in, and is wide where they are two. Of one agent: a
+bootstrap over its episodes, which says nothing of how another seed would have done.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from scripts.reproduction.records import EpisodeRecord, TrialRecord, decode
 
 _RESAMPLES: Final = 1000
 _SEED: Final = 20_230_516
+# Student's t, two-sided 95%, by degrees of freedom from 1; the last serves beyond, a little wide.
+_T: Final = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 _CORE: Final = frozenset(d.value for d in CORE_DIMENSIONS)
 
 #: Of one episode: how often something happened, of how many times that it could have.
@@ -138,6 +141,21 @@ def follows(rewarded: bool | None = None) -> Measure:
     return measure
 
 
+def after_failure(stays: bool) -> Measure:
+    """Of the tests after a last experiment that failed with something odd: those that chose what
+    is odd in a dimension that failure ruled out (``stays``), or in one still open (else)."""
+
+    def measure(episode: EpisodeRecord) -> tuple[int, int]:
+        evidence, test = list(unfold(episode))[-1]
+        last = episode[-2]
+        if last.correct or not last.odd_in:
+            return 0, 0
+        wanted = frozenset(last.odd_in) if stays else evidence.open
+        return int(bool(wanted & set(test.odd_in))), 1
+
+    return measure
+
+
 def score(episode: EpisodeRecord) -> tuple[int, int]:
     """The share of an intervention's return: experiments count 1 each, the test 10."""
     *experiments, test = episode
@@ -153,35 +171,45 @@ def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         return sums[..., 0] / sums[..., 1]
 
 
-def _draws(agents: Sequence[NDArray[np.float64]], seed: int) -> NDArray[np.float64]:
-    """Resampled values of the mean over agents, (resamples,)."""
-    rng = np.random.default_rng(seed)
-    each = np.stack(
-        [
-            # Twice for each agent, so that an agent drawn twice brings different episodes.
-            _ratio(sums[rng.integers(len(sums), size=(2 * _RESAMPLES, len(sums)))].sum(1))
-            for sums in agents
-        ]
-    )
-    who = rng.integers(len(agents), size=(_RESAMPLES, len(agents)))
-    which = rng.integers(2 * _RESAMPLES, size=who.shape)
-    values = each[who, which]
-    with np.errstate(invalid="ignore"):
-        counted = ~np.isnan(values)
-        return np.where(counted, values, 0.0).sum(1) / counted.sum(1)
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """What each of an arm's agents reached, as far as a measure applied to it."""
+
+    agents: tuple[NDArray[np.float64], ...]
+
+    @classmethod
+    def of(cls, pool: Pool, measure: Measure) -> "_Shares":
+        sums = (_sums(episodes, measure) for episodes in pool)
+        return cls(tuple(each for each in sums if each[:, 1].sum() > 0))
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        return np.array([float(_ratio(each.sum(0))) for each in self.agents])
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean over agents, of which there must be two; no less than what
+        their episodes alone account for."""
+        between = self.values.std(ddof=1) / np.sqrt(len(self.agents))
+        return float(max(between, np.nanstd(self.resampled(_SEED))))
+
+    def resampled(self, seed: int) -> NDArray[np.float64]:
+        """The mean over agents, (resamples,), their episodes drawn anew."""
+        rng = np.random.default_rng(seed)
+        picks = (rng.integers(len(each), size=(_RESAMPLES, len(each))) for each in self.agents)
+        drawn = (_ratio(each[pick].sum(1)) for each, pick in zip(self.agents, picks, strict=True))
+        return np.mean(list(drawn), axis=0)
 
 
-def _mean(agents: Sequence[NDArray[np.float64]]) -> float:
-    values = [float(_ratio(sums.sum(0))) for sums in agents if sums[:, 1].sum() > 0]
-    return float(np.mean(values)) if values else float("nan")
+def _student(value: float, error: float, freedom: int, least: float) -> Estimate:
+    half = _T[min(freedom, len(_T)) - 1] * error
+    return Estimate(value, max(least, value - half), min(1.0, value + half))
 
 
-def _interval(draws: NDArray[np.float64]) -> tuple[float, float]:
+def _percentiles(value: float, draws: NDArray[np.float64]) -> Estimate:
     kept = draws[~np.isnan(draws)]
-    if not len(kept):
-        return float("nan"), float("nan")
-    low, high = np.percentile(kept, (2.5, 97.5))
-    return float(low), float(high)
+    low, high = np.percentile(kept, (2.5, 97.5)) if len(kept) else (np.nan, np.nan)
+    return Estimate(value, float(low), float(high))
 
 
 def estimate(agents: Pool, measure: Measure) -> Estimate | None:
@@ -193,15 +221,24 @@ def estimate(agents: Pool, measure: Measure) -> Estimate | None:
     """
     if not agents:
         raise ValueError("an estimate needs at least one agent")
-    sums = [_sums(episodes, measure) for episodes in agents]
-    value = _mean(sums)
-    return None if np.isnan(value) else Estimate(value, *_interval(_draws(sums, _SEED)))
+    shares = _Shares.of(agents, measure)
+    if not shares.agents:
+        return None
+    value = float(shares.values.mean())
+    if len(shares.agents) > 1:
+        return _student(value, shares.error, len(shares.agents) - 1, 0.0)
+    return _percentiles(value, shares.resampled(_SEED))
 
 
 def difference(first: Pool, second: Pool, measure: Measure) -> Estimate | None:
-    """The first's mean less the second's; agents are drawn independently."""
-    one, two = ([_sums(e, measure) for e in agents] for agents in (first, second))
-    value = _mean(one) - _mean(two)
-    if np.isnan(value):
+    """The first's mean less the second's, as of independent agents; None where the measure never
+    applied to one of the two."""
+    one, two = _Shares.of(first, measure), _Shares.of(second, measure)
+    fewest = min(len(one.agents), len(two.agents))
+    if fewest == 0:
         return None
-    return Estimate(value, *_interval(_draws(one, _SEED) - _draws(two, _SEED + 1)))
+    value = float(one.values.mean() - two.values.mean())
+    if fewest > 1:
+        # Welch's error, with the fewest degrees of freedom that it may have.
+        return _student(value, float(np.hypot(one.error, two.error)), fewest - 1, -1.0)
+    return _percentiles(value, one.resampled(_SEED) - two.resampled(_SEED + 1))

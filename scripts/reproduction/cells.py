@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from oddoneout.demos.manifest import StorageError
 from oddoneout.demos.rollout import Policy, Step, rollout
 from oddoneout.demos.storage import Dataset
 from oddoneout.demos.trajectory import Trajectory
+from oddoneout.evaluation import EpisodeScore, Transcript, spoken
 from oddoneout.expert import ExpertPolicy
 from oddoneout.rules.attributes import Dimension
 from oddoneout.rules.splits import Stream, episode_seed
@@ -135,9 +135,7 @@ def collect_set(
     finally:
         costs["seconds"] = round(costs["seconds"] + time.monotonic() - began, 1)
         write_json(places.costs(demos), costs)
-    stored = Dataset(places.demos(demos), verify=False)
-    written = {"episodes": len(stored), "frames": int(stored.starts[-1]), "workers": workers}
-    write_json(places.costs(demos), {**costs, **written, **asdict(Machine.this())})
+    write_json(places.costs(demos), {**costs, "workers": workers, **asdict(Machine.this())})
 
 
 def collected(demos: DemoSet, places: Places) -> bool:
@@ -147,6 +145,31 @@ def collected(demos: DemoSet, places: Places) -> bool:
     except (StorageError, OSError):
         return False
     return True
+
+
+def take_up(demos: DemoSet, places: Places) -> None:
+    """Check that a whole set is the one that was planned, and note what it holds.
+
+    Raises:
+        ValueError: if other demonstrations lie in its place.
+    """
+    path = places.demos(demos)
+    stored = Dataset(path, verify=False)
+    found = stored.manifest
+    held = (found.env_id, found.env_args, found.seed, found.episodes, found.policy_args)
+    options = all_expert_options(demos.expert_args)
+    wanted = (demos.env, demos.env_args, demos.seed, demos.episodes, options)
+    if _plain(held) != _plain(wanted):
+        raise ValueError(
+            f"{path} holds other demonstrations, {_plain(held)}, than those planned, "
+            f"{_plain(wanted)}: delete it, or use another --work"
+        )
+    holds = {"episodes": len(stored), "frames": int(stored.starts[-1])}
+    write_json(places.costs(demos), {**(read_json(places.costs(demos)) or {}), **holds})
+
+
+def _plain(values: Any) -> str:
+    return json.dumps(values, sort_keys=True, default=dict)
 
 
 class Hearing:
@@ -204,7 +227,7 @@ def run_cell(
         exams = {}
         for i, room in enumerate(cell.rooms):
             path = run / f"exam-{room.name}.json"
-            exams[room.name] = read_json(path) or examine(policy, room, cell.episodes)
+            exams[room.name] = read_json(path) or examine(policy, room, cell.episodes, cell.seed)
             write_json(path, exams[room.name])
             report(_TRAINING_SHARE + (1.0 - _TRAINING_SHARE) * (i + 1) / len(cell.rooms))
         results = {
@@ -275,20 +298,15 @@ def examine(policy: Policy, room: Room, episodes: int, seed: int = 0) -> dict[st
         seed: names them, within the seeds that are kept for tests.
 
     Returns:
-        "episodes" (see ``records``), mean "steps", and for each kind of sentence, "says": how
-        often the policy said the one that stood, of how many.
+        "episodes" (see ``records``), mean "steps", and "says": for each kind of sentence, how
+        well the policy says it (see ``oddoneout.evaluation.Scores``).
     """
     transforms: dict[int, list[tuple[int, Dimension]]] = {}
-    standing: Counter[str] = Counter()
-    said: Counter[str] = Counter()
+    transcript = Transcript()
 
     def listen(step: Step) -> None:
-        decision, action = step.decision, Action(step.decision.action)
-        if (text := step.info["explanation"]) and decision.says is not None:
-            kind = "outcome" if step.info["phase"] == "explain" else "properties"
-            standing[kind] += 1
-            said[kind] += decision.says == text
-        if action in TRANSFORMS:
+        transcript.listen(step)
+        if (action := Action(step.decision.action)) in TRANSFORMS:
             now = step.moment.snapshot()
             if now.focus is not None and now.transforms_left:
                 done = transforms.setdefault(step.seed, [])
@@ -298,17 +316,18 @@ def examine(policy: Policy, room: Room, episodes: int, seed: int = 0) -> dict[st
         return gymnasium.make(room.env, disable_env_checker=True, **room.args)
 
     seeds = [episode_seed(Stream.TEST, seed, i) for i in range(episodes)]
-    codes, steps = [], 0
+    codes: list[str] = []
+    scores: list[EpisodeScore] = []
     for trajectory in rollout(policy, make_env, seeds, min(_SLOTS, episodes), listen):
         codes.append(encode(record(trajectory, transforms.pop(trajectory.seed, []))))
-        steps += len(trajectory)
+        scores.append(transcript.score(trajectory))
     return {
         "env": room.env,
         "args": dict(room.args),
         "seed": seed,
         "episodes": codes,
-        "steps": steps / episodes,
-        "says": {kind: [said[kind], standing[kind]] for kind in standing},
+        "steps": sum(score.steps for score in scores) / episodes,
+        "says": {kind: found.to_json() for kind, found in spoken(scores).items()},
     }
 
 

@@ -17,6 +17,7 @@ _ARMS: Final = {
     "full": "#0b6e99",
     "none": "#b0413e",
     "one_trial": "#8a6fb0",
+    "unforetold": "#8a6fb0",
     "properties": "#4c9f70",
     "outcome": "#d08c2f",
     "shuffled": "#7f7f7f",
@@ -25,8 +26,11 @@ _ARMS: Final = {
     "shape": "#0b6e99",
     "texture": "#4c9f70",
 }
+#: Success of who picks any of three odd objects, where one of them is right.
+ANY_ODD: Final = 1.0 / 3.0
 _SILENT: Final = "#333333"  # the arm without explanations, among those named by dimensions
 _CHANCE: Final = {"color": "#999999", "linewidth": 1.0, "linestyle": "--"}
+_BLIND: Final = {"color": "#999999", "linewidth": 1.0, "linestyle": ":"}
 _EXPERT: Final = {"color": "#c9a227", "linewidth": 1.5, "linestyle": "-"}
 
 
@@ -92,7 +96,8 @@ def _matrix(rows: Sequence[Row], path: Path) -> Path:
     axes.set_xlabel("the chosen object is odd in")
     axes.set_ylabel("explained in training")
     axes.set_title("Deconfounded rooms, after training on Confounded ones", fontsize=10)
-    figure.colorbar(picture, ax=axes, label="share of choices (chance 0.25 each)")
+    label = "share of choices (any object: 0.25, any unique one: 0.33)"
+    figure.colorbar(picture, ax=axes, label=label)
     figure.savefig(path)
     return path
 
@@ -128,12 +133,18 @@ def _bars(shown: Experiment, rows: Sequence[Row], path: Path) -> Path:
             if "made odd" not in name:  # a measure without a chance level of its own
                 style = {"label": "chance"} if j == 0 else {}
                 axes.plot(ends, (CHANCE, CHANCE), **_CHANCE, **style)
+                if columns[name].room in shown.blind:
+                    style = {"label": "any odd object"} if j == 0 else {}
+                    axes.plot(ends, (ANY_ODD, ANY_ODD), **_BLIND, **style)
         axes.set_xticks(range(len(shown.bars)), [n.replace(": ", ":\n") for n in shown.bars])
         axes.tick_params(axis="x", labelsize=8)
         axes.set_ylim(0.0, 1.05)
         axes.set_title(f"{subject} was only ever easy" if subject else "", fontsize=10)
         _plain(axes)
-    grid[0, 0].set_ylabel("share of episodes")
+    made = any("made odd" in name for name in shown.bars)
+    grid[0, 0].set_ylabel(
+        "share of episodes (made odd: of experiments)" if made else "share of episodes"
+    )
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(
         handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=len(labels)
@@ -154,7 +165,7 @@ def _curves(name: str, shown: Experiment, rows: Sequence[Row], path: Path) -> Pa
                 if row.trained and row.subject == subject:
                     measure = _measure(name, room, row.arm)
                     _lines(axes, row, measure, _color(row.arm, rows))
-            _levels(axes, rows, subject, room)
+            _levels(axes, rows, subject, room, room in shown.blind)
             axes.set_ylim(0.0, 1.05)
             axes.set_title(f"{subject}: {room}" if subject else room, fontsize=10)
             _plain(axes)
@@ -194,8 +205,10 @@ def _lines(axes: Any, row: Row, measure: Sequence[str], color: str) -> None:
         axes.plot(x, y, color=color, linewidth=2.0, marker=".", label=row.arm)
 
 
-def _levels(axes: Any, rows: Sequence[Row], subject: str, room: str) -> None:
+def _levels(axes: Any, rows: Sequence[Row], subject: str, room: str, blind: bool) -> None:
     axes.axhline(CHANCE, **_CHANCE, label="chance")
+    if blind:
+        axes.axhline(ANY_ODD, **_BLIND, label="any odd object")
     expert = find(rows, BASELINES[0], subject)
     if expert is not None:
         e = expert.estimate(Column("", room, success))

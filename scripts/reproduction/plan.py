@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from agents.config import TrainingConfig
@@ -145,7 +146,14 @@ def matrix(experiment: str, sizes: Sizes, seeds: int | None = None) -> tuple[Cel
     return (*baselines, *cells)
 
 
-def _cell(sizes: Sizes, seed: int, *, explained: bool = True, **given: Any) -> Cell:
+def _cell(
+    sizes: Sizes,
+    seed: int,
+    *,
+    explained: bool = True,
+    trained: Mapping[str, Any] = MappingProxyType({}),
+    **given: Any,
+) -> Cell:
     single = given["experiment"] in ("confounding", "basic")
     training = sizes.single_training if single else sizes.intervention_training
     agent = sizes.single_agent if single else sizes.intervention_agent
@@ -156,7 +164,7 @@ def _cell(sizes: Sizes, seed: int, *, explained: bool = True, **given: Any) -> C
             frames=sizes.single_frames if single else sizes.intervention_frames,
             explanation_weight=1.0 if explained else 0.0,
             seed=seed,
-            **training,
+            **{**training, **trained},
         ),
         agent=sizes.agent,
         agent_changes=changes,
@@ -201,6 +209,8 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
     rooms = (
         Room("held_out", _INTERVENTION, {"split": Split.EVAL.value}),
         Room("train", _INTERVENTION, {"split": Split.TRAIN.value}),
+        # Its only experiment may fail, which no demonstration's last one does.
+        Room("one_try", _INTERVENTION, {"split": Split.TRAIN.value, "experiments": 1}),
     )
     # No memory across trials: what an experiment showed cannot be used in the test.
     arms = [("full", True, {}), ("none", False, {}), ("one_trial", True, {"trial_memory": True})]
@@ -226,8 +236,10 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
         others = [d for d in _CORE if d != left_out]
         args = {"hard_dimensions": others}
         hard = {"difficulty": "hard1", "hard_dimensions": [left_out]}
+        seen = {"difficulty": "hard1", "hard_dimensions": others[:1], "dimension": others[0]}
         rooms = (
             Room("hard", _INTERVENTION, {**hard, "dimension": left_out}),
+            Room("hard_seen", _INTERVENTION, seen),
             Room("hard_any", _INTERVENTION, hard),
             Room("train", _INTERVENTION, args),
         )
@@ -250,12 +262,14 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
 def _basic(sizes: Sizes, seed: int) -> list[Cell]:
     rooms = tuple(Room(d.value, _BASIC, {"dimension": d.value}) for d in Dimension)
     arms = (
-        ("full", "full", "all", True),
-        ("properties", "full", "properties", True),
-        ("outcome", "full", "outcome", True),
-        ("none", "full", "all", False),
-        ("shuffled", "shuffled", "all", True),
-        ("irrelevant", "irrelevant", "all", True),
+        ("full", "full", "all", True, {}),
+        # Explains, but does not foretell: as the source's agents.
+        ("unforetold", "full", "all", True, {"foretell_weight": 0.0}),
+        ("properties", "full", "properties", True, {}),
+        ("outcome", "full", "outcome", True, {}),
+        ("none", "full", "all", False, {}),
+        ("shuffled", "shuffled", "all", True, {}),
+        ("irrelevant", "irrelevant", "all", True, {}),
     )
     return [
         _cell(
@@ -267,8 +281,9 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
             hears=hears,
             rooms=rooms,
             explained=explained,
+            trained=trained,
         )
-        for arm, told, hears, explained in arms
+        for arm, told, hears, explained, trained in arms
     ]
 
 

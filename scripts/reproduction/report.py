@@ -14,6 +14,8 @@ from scripts.reproduction.tables import SHOWN, TERMS, Column, Experiment, Row, d
 
 NOTES: Final = "notes.md"  # an author's own words, kept beside the report and put into it
 _NONE: Final = "-"
+#: What is reported of speaking: the outcome as foretold at the step of choosing, before the reward.
+_SAID: Final = ("properties", "outcome", "foretold")
 
 
 def rows(cells: Sequence[Cell], results: Mapping[str, Mapping[str, Any]]) -> list[Row]:
@@ -47,7 +49,7 @@ def write(
     plans: Mapping[str, Sequence[Cell]],
     results: Mapping[str, Mapping[str, Any]],
     figures: Mapping[str, Sequence[Path]],
-    preset: str,
+    command: str,
     sizes: Sizes,
 ) -> Path:
     """Write the report of what is finished so far.
@@ -57,10 +59,11 @@ def write(
         plans: the cells of each experiment.
         results: of the finished cells, by name.
         figures: the plots of each experiment, within ``places.out``.
-        preset, sizes: how much of everything.
+        command: that makes it.
+        sizes: how much of everything.
     """
     done = {name: rows(cells, results) for name, cells in plans.items()}
-    parts = [_head(preset, sizes, plans, results), _targets(done)]
+    parts = [_head(command, sizes, plans, results), _targets(done)]
     notes = places.out / NOTES
     if notes.exists():
         parts.append(notes.read_text(encoding="utf-8").strip())
@@ -70,12 +73,12 @@ def write(
     path = places.out / "report.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
-    write_json(places.out / "results.json", _json(done, preset, sizes))
+    write_json(places.out / "results.json", _json(done, command, sizes))
     return path
 
 
 def _head(
-    preset: str,
+    command: str,
     sizes: Sizes,
     plans: Mapping[str, Sequence[Cell]],
     results: Mapping[str, Mapping[str, Any]],
@@ -87,20 +90,20 @@ def _head(
     lines = [
         "# Reproduction",
         "",
-        f"Made by `python -m scripts.reproduce --preset {preset} --experiments "
-        f"{','.join(plans)} --out DIR`; with `--cells NAME` and a fresh DIR it makes one "
-        "cell alone. Agents act at temperature 0.5 in fresh rooms, whose seeds no demonstration "
+        f"Made by `{command}`; with `--cells NAME` and a fresh folder it makes one cell alone. "
+        "Agents act at temperature 0.5 in fresh rooms, whose seeds no demonstration "
         "and no exam on the way ever had; one core and one torch thread each.",
         "",
         f"Machine: {'; '.join(machines) or 'none yet'}. Training took {minutes / 60.0:.1f} hours "
         "of one process each, in all.",
         "",
-        "Brackets are 95% intervals by a bootstrap over trained agents and their episodes "
-        "(with one agent in a row: over episodes only; with two or three they are rough). Agents "
-        "of one row share their demonstrations and differ in initialization and order. Both "
-        "arms of every comparison get the same demonstrations and frames.",
+        "Brackets are 95% intervals: Student's t over the agents of a row (wide where they are "
+        "two); with one agent, a bootstrap over its episodes, which says nothing of other seeds. "
+        "Agents of one row share their demonstrations and differ in initialization, order and the rooms "
+        "of their exams. Both arms of every comparison get the same demonstrations and frames. "
+        "Claims are judged by their point estimates.",
         "",
-        f"Sizes ({preset}): " + ", ".join(f"{k} {v}" for k, v in asdict(sizes).items()) + ".",
+        "Sizes: " + ", ".join(f"{k} {v}" for k, v in asdict(sizes).items()) + ".",
     ]
     if missing:
         lines += ["", f"**Unfinished: {len(missing)} cells:** {', '.join(missing)}."]
@@ -134,7 +137,7 @@ def _section(
         parts.append(TERMS)
     # The measures stand side by side where they are few, below each other where they are many.
     body = [[row.name, *_estimates(row, experiment), *_cost(row, places)] for row in found]
-    header = ["arm", *names, "says properties", "says outcome", "agents", "cost of each"]
+    header = ["arm", *names, *(f"says {kind}" for kind in _SAID), "agents", "cost of each"]
     if len(names) > 7:
         for subject in dict.fromkeys(row.subject for row in found):
             these = [line for row, line in zip(found, body, strict=True) if row.subject == subject]
@@ -153,7 +156,7 @@ def _section(
 
 def _estimates(row: Row, experiment: Experiment) -> list[str]:
     columns = experiment.columns(row.subject)
-    said = [row.says(kind) for kind in ("properties", "outcome")]
+    said = [row.says(kind) for kind in _SAID]
     return [
         *(shown(row.estimate(column)) for column in columns),
         *(_NONE if share is None else f"{share:.2f}" for share in said),
@@ -222,11 +225,11 @@ def _listed(row: Row, columns: Sequence[Column]) -> str:
     return ", ".join(f"{name} {e.value:.2f}" for name, e in values if e is not None)
 
 
-def _json(done: Mapping[str, Sequence[Row]], preset: str, sizes: Sizes) -> dict[str, Any]:
+def _json(done: Mapping[str, Sequence[Row]], command: str, sizes: Sizes) -> dict[str, Any]:
     return {
-        "preset": preset,
+        "command": command,
         "sizes": asdict(sizes),
-        "interval_method": "95%; bootstrap over agents and, within each, episodes",
+        "interval_method": "95%; Student's t over agents; of one agent, bootstrap over episodes",
         "experiments": {
             name: {
                 "rows": [
@@ -238,7 +241,7 @@ def _json(done: Mapping[str, Sequence[Row]], preset: str, sizes: Sizes) -> dict[
                             column.name: (e := row.estimate(column)) and asdict(e)
                             for column in SHOWN[name].columns(row.subject)
                         },
-                        "says": {kind: row.says(kind) for kind in ("properties", "outcome")},
+                        "says": {kind: row.says(kind) for kind in _SAID},
                     }
                     for row in found
                 ],

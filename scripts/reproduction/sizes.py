@@ -40,7 +40,11 @@ class Sizes:
     )
     single_training: Mapping[str, Any] = field(default_factory=dict)
     intervention_training: Mapping[str, Any] = field(
-        default_factory=lambda: {"lr": 7e-4, "batch_episodes": 12, "batch_frames": 640}
+        default_factory=lambda: {
+            "batch_episodes": 12,
+            "batch_frames": 768,
+            "decisive_weight": 3.0,
+        }
     )
 
 

@@ -47,14 +47,10 @@ class Row:
         return analysis.estimate(analysis.pool(self.results, column.room), column.measure)
 
     def says(self, kind: str) -> float | None:
-        """The share of sentences of a kind that were said rightly while acting."""
-        pairs = [
-            exam["says"][kind]
-            for cell in self.results
-            for exam in cell["exams"].values()
-            if kind in exam["says"]
-        ]
-        return sum(hit for hit, _ in pairs) / sum(n for _, n in pairs) if pairs else None
+        """How often a kind of thing was said rightly while acting, in the first of the rooms."""
+        found = [next(iter(cell["exams"].values()))["says"].get(kind) for cell in self.results]
+        shares = [each["accuracy"] for each in found if each and each["accuracy"] is not None]
+        return sum(shares) / len(shares) if shares else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +78,8 @@ class Experiment:
         targets: what was to be reached.
         against: pairs of arms whose difference is shown, with the columns' names.
         curves: rooms of the learning curves.
+        blind: rooms in which each of three objects is odd in one dimension: who picks any odd
+            object out, without a notion of which dimension counts, reaches a third.
         bars: names of the columns that are drawn.
     """
 
@@ -92,6 +90,7 @@ class Experiment:
     against: tuple[tuple[str, str, tuple[str, ...]], ...]
     curves: tuple[str, ...]
     bars: tuple[str, ...] = field(default=())
+    blind: frozenset[str] = frozenset()
 
 
 def find(rows: Sequence[Row], arm: str, subject: str = "") -> Row | None:
@@ -146,6 +145,7 @@ def _interventions(room: str, other: str) -> tuple[Column, ...]:
         Column(f"{room}: share of return", room, analysis.score),
         Column(f"{room}: made odd", room, analysis.made_odd()),
         Column(f"{room}: informative", room, analysis.informative),
+        Column(f"{room}: goes on with it", room, analysis.repeated),
         Column(f"{room}: found out", room, analysis.found_out),
         Column(f"{room}: test follows", room, analysis.follows()),
         Column(f"{room}: ... a reward", room, analysis.follows(True)),
@@ -157,19 +157,28 @@ def _hard_columns(subject: str) -> tuple[Column, ...]:
     first, *rest = _interventions("hard", "train")
     return (
         first,
+        Column("hard_seen: test", "hard_seen", analysis.success),
         Column("hard_any: test", "hard_any", analysis.success),
         Column("hard: made odd in it", "hard", analysis.made_odd(subject)),
         *rest,
     )
 
 
+PRACTICE: Final = (
+    "Both arms also watch practice episodes: one experiment, in the dimension that counts, then "
+    "the test. Each expert episode ends in a test of what its last experiment showed."
+)
+
 TERMS: Final = (
     "*exp. k*: the k-th experiment was rewarded (who tests one dimension after the other reaches "
     "0.33, 0.67, 1.00). *made odd*: of the experiments that transformed an object, those that "
     "chose what was odd by it. *informative*: of the experiments before which the agent's own "
-    "rewards had not yet shown the dimension, those that ruled one out. *found out*: they had "
+    "rewards had not yet shown the dimension, those that ruled one out. *goes on with it*: of the "
+    "experiments after that, those that used it. *found out*: they had "
     "shown it before the test. *test follows*: of these tests, those that chose by what had "
-    "been shown: by *a reward*, or by *two failures* that left one dimension."
+    "been shown: by *a reward*, or by *two failures* that left one dimension. The expert's last "
+    "experiment always succeeds, so that imitators might merely repeat it; hence *one try*, an "
+    "exam with a single experiment: after it failed, does the test avoid what failed?"
 )
 
 SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
@@ -179,7 +188,10 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             text="Trained on Confounded rooms only, where one object is unique in color, shape "
             "and texture at once; explanations speak of one dimension. Examined in Deconfounded "
             "rooms, where the three are unique on three objects: which one is chosen? All arms "
-            "see the same rooms and moves. Chance: 0.25 for each object.",
+            "see the same rooms and moves. Chance: 0.25 for each object, 0.33 for who picks any "
+            "unique one. *none*: its success in Confounded rooms tells whether it learnt the task "
+            "that it was shown; the arms told of different dimensions are each other's controls. "
+            "Baselines play rooms in which color is rewarded.",
             columns=lambda _: (
                 *(Column(f"chose {d}", "deconfounded", analysis.chose(d)) for d in _CORE),
                 Column("none of them", "deconfounded", analysis.chose("none")),
@@ -202,16 +214,25 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
                     ),
                 )
             ),
-            against=tuple((d, "none", (f"chose {d}", "Confounded")) for d in _CORE),
+            against=(
+                *((d, other, (f"chose {d}",)) for d in _CORE for other in _CORE if d != other),
+                *((d, "none", (f"chose {d}", "Confounded")) for d in _CORE),
+            ),
             curves=("deconfounded", "confounded"),
+            blind=frozenset({"deconfounded"}),
         ),
         "features": Experiment(
             title="Features: interventions with combinations never seen",
             text="Trained on Intervention rooms of all difficulties with the training half of "
             "the feature combinations; examined with held-out combinations only (every object "
             "holds a pair of values that no object of the training rooms ever shows, before or "
-            "after a transform; every single value does appear there).",
-            columns=lambda _: _interventions("held_out", "train"),
+            "after a transform; every single value does appear there). " + PRACTICE,
+            columns=lambda _: (
+                *_interventions("held_out", "train"),
+                Column("one try: test", "one_try", analysis.success),
+                Column("one try: avoids what failed", "one_try", analysis.after_failure(False)),
+                Column("one try: repeats what failed", "one_try", analysis.after_failure(True)),
+            ),
             targets=(
                 Target(
                     "explained, held-out combinations, test: at least 0.85",
@@ -225,18 +246,29 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
                 ),
             ),
             against=(
-                ("full", "none", ("held_out: test", "train: test", "held_out: informative")),
+                (
+                    "full",
+                    "none",
+                    (
+                        "held_out: test",
+                        "train: test",
+                        "held_out: informative",
+                        "one try: avoids what failed",
+                    ),
+                ),
                 ("full", "one_trial", ("held_out: test", "held_out: test follows")),
             ),
             curves=("held_out", "train"),
             bars=("held_out: test", "train: test"),
+            blind=frozenset({"held_out", "train", "one_try"}),
         ),
         "hard": Experiment(
             title="Hard: experiments hard in a dimension that was only ever easy",
             text="Trained on Intervention rooms in which the dimension named in the row never "
             "starts 2-2, while the two others may. Examined in rooms whose experiments start "
             "2-2 in exactly that dimension, which is also the rewarded one (*hard*; in "
-            "*hard_any* any dimension is rewarded).",
+            "*hard_any* any dimension is rewarded). *hard_seen* is the control: as hard, in a "
+            "dimension that was hard in training too. " + PRACTICE,
             columns=_hard_columns,
             targets=tuple(
                 target
@@ -256,7 +288,8 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             ),
             against=(("full", "none", ("hard: test", "hard_any: test", "hard: made odd in it")),),
             curves=("hard", "train"),
-            bars=("hard: test", "hard: made odd in it", "train: test"),
+            bars=("hard: test", "hard_seen: test", "hard: made odd in it", "train: test"),
+            blind=frozenset({"hard", "hard_seen", "train"}),
         ),
         "basic": Experiment(
             title="Basic: which explanations help",
@@ -274,7 +307,14 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             ),
             against=tuple(
                 ("full", arm, tuple(d.value for d in Dimension))
-                for arm in ("properties", "outcome", "none", "shuffled", "irrelevant")
+                for arm in (
+                    "unforetold",
+                    "properties",
+                    "outcome",
+                    "none",
+                    "shuffled",
+                    "irrelevant",
+                )
             ),
             curves=tuple(d.value for d in Dimension),
             bars=tuple(d.value for d in Dimension),
