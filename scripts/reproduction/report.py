@@ -99,9 +99,9 @@ def _head(
         "",
         "Brackets are 95% intervals: Student's t over the agents of a row (wide where they are "
         "two); with one agent, a bootstrap over its episodes, which says nothing of other seeds. "
-        "Agents of one row share their demonstrations and differ in initialization, order and the rooms "
-        "of their exams. Both arms of every comparison get the same demonstrations and frames. "
-        "Claims are judged by their point estimates.",
+        "Agents of one row share their demonstrations and differ in initialization, order and "
+        "the rooms of their exams. Both arms of every comparison get the same demonstrations and "
+        "frames. Claims are judged by their point estimates.",
         "",
         "Sizes: " + ", ".join(f"{k} {v}" for k, v in asdict(sizes).items()) + ".",
     ]
