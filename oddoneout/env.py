@@ -285,22 +285,20 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         if speech is Speech.NONE:
             return ""
         trial, state = self._trial, self._state
+        chosen = state.choice is not None
         if speech is Speech.SHUFFLED:
             assert self._episode is not None
-            trial = self._episode.decoys[self._index]
+            decoy = self._episode.decoys[self._index]
+            trial, state = decoy.trial, decoy.state
         explanation: Explanation
-        if state.choice is not None:
+        if chosen:
             if speech is Speech.PROPERTIES:
                 return ""
-            if speech is Speech.SHUFFLED:
-                state, _ = advance(trial, begin(trial), Choose(state.choice.target))
             explanation = outcome(trial, state)
         else:
             index = self._focus if self._near else self._gaze
             if index is None or speech is Speech.OUTCOME:
                 return ""
-            if speech is Speech.SHUFFLED:
-                state = begin(trial)
             explanation = properties(trial, state, index)
         if speech is Speech.IRRELEVANT:
             explanation = Surroundings(self._world.wall_faced())

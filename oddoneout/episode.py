@@ -1,14 +1,22 @@
 """What one episode decided before it began, as one frozen value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from oddoneout.rules.attributes import Dimension
 from oddoneout.rules.levels import Level, Settings, Speech
-from oddoneout.rules.sampling import sample_trial
-from oddoneout.rules.trial import Trial
+from oddoneout.rules.sampling import sample_play, sample_trial
+from oddoneout.rules.trial import Trial, TrialState
 from oddoneout.world.layout import Layout, sample_layouts
+
+
+@dataclass(frozen=True, slots=True)
+class Decoy:
+    """A trial that somebody else played elsewhere, as it stood after the choice."""
+
+    trial: Trial
+    state: TrialState
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +26,14 @@ class Episode:
     Attributes:
         dimension: the rewarded dimension.
         trials, layouts: one each per trial.
-        decoys: trials of the same kinds that nobody plays; ``explanations="shuffled"`` speaks
-            of these. Empty otherwise.
+        decoys: one each per trial, of another episode of the level; ``explanations="shuffled"``
+            speaks of these. Empty otherwise.
     """
 
     dimension: Dimension
     trials: tuple[Trial, ...]
     layouts: tuple[Layout, ...]
-    decoys: tuple[Trial, ...] = ()
+    decoys: tuple[Decoy, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.trials or len(self.trials) != len(self.layouts):
@@ -36,13 +44,20 @@ class Episode:
 
 
 def sample_episode(level: Level, settings: Settings, rng: np.random.Generator) -> Episode:
-    """Draw an episode: first its rules, then its rooms, so that neither tells of the other."""
+    """Draw an episode: first its rules, then its rooms, so that neither tells of the other.
+
+    Decoys come last, so that a seed gives the same trials whichever explanations are given.
+    """
     dimension, specs = level.draw(settings, rng)
     trials = tuple(sample_trial(spec, settings.split, rng) for spec in specs)
     layouts = sample_layouts(len(specs), rng)
-    decoys = (
-        tuple(sample_trial(spec, settings.split, rng) for spec in specs)
-        if settings.explanations is Speech.SHUFFLED
-        else ()
-    )
-    return Episode(dimension, trials, layouts, decoys)
+    if settings.explanations is not Speech.SHUFFLED:
+        return Episode(dimension, trials, layouts)
+    return Episode(dimension, trials, layouts, _sample_decoys(level, settings, rng))
+
+
+def _sample_decoys(level: Level, settings: Settings, rng: np.random.Generator) -> tuple[Decoy, ...]:
+    """Drawn with a dimension of their own, so that they tell nothing of the episode's."""
+    _, specs = level.draw(replace(settings, dimension=None), rng)
+    trials = [sample_trial(spec, settings.split, rng) for spec in specs]
+    return tuple(Decoy(trial, sample_play(trial, rng)) for trial in trials)

@@ -15,15 +15,18 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
+from gymnasium.utils.seeding import np_random
 from gymnasium.wrappers import RecordEpisodeStatistics
 
 import oddoneout
 from oddoneout.actions import Action
+from oddoneout.episode import sample_episode
 from oddoneout.rules.attributes import Dimension
-from oddoneout.rules.language import decode
-from oddoneout.rules.levels import CATALOGUE, Describe, Difficulty, Speech
+from oddoneout.rules.language import decode, outcome, properties, sentence
+from oddoneout.rules.levels import CATALOGUE, Describe, Difficulty, Speech, parse_settings
 from oddoneout.rules.splits import Split
 from oddoneout.rules.trial import TRIAL_STEPS
+from tests.wandering import busy
 
 IDS = tuple(level.id for level in CATALOGUE.values())
 INTERVENTION = "OddOneOut/Intervention-v0"
@@ -109,6 +112,38 @@ def test_observations_say_nothing_of_explanations(id: str) -> None:
         assert all(np.array_equal(mine[key], other[key]) for key in ("image", "instruction"))
 
 
+@each_id
+def test_shuffled_explanations_stand_when_true_ones_do_and_speak_of_the_decoys(id: str) -> None:
+    loud, shuffled = (
+        gymnasium.make(id, disable_env_checker=True, explanations=e) for e in ("full", "shuffled")
+    )
+    level = next(level for level in CATALOGUE.values() if level.id == id)
+    settings = parse_settings(level, {"explanations": "shuffled"})
+    rng = np.random.default_rng(0)
+    outcomes = others = 0
+    for seed in range(3):
+        decoys = sample_episode(level, settings, np_random(seed)[0]).decoys
+        told, true = shuffled.reset(seed=seed)[1], loud.reset(seed=seed)[1]
+        over = False
+        while not over:
+            now = loud.unwrapped.snapshot()  # type: ignore[attr-defined]
+            decoy = decoys[told["trial"]]
+            assert bool(told["explanation"]) == bool(true["explanation"])
+            if told["phase"] == "explain":
+                assert told["explanation"] == sentence(outcome(decoy.trial, decoy.state))
+                outcomes += 1
+            elif told["explanation"]:
+                described = properties(decoy.trial, decoy.state, now.gaze)
+                assert told["explanation"] == sentence(described)
+            others += told["explanation"] != true["explanation"]
+            action = busy(now, rng, (Action.CHOOSE, Action.TRANSFORM_COLOR))
+            *_, terminated, truncated, told = shuffled.step(action)
+            *_, true = loud.step(action)
+            over = terminated or truncated
+    assert outcomes
+    assert others
+
+
 def fingerprint(id: str, seed: int) -> str:
     """A digest of everything that 120 random steps show."""
     digest = hashlib.sha256()
@@ -120,8 +155,8 @@ def fingerprint(id: str, seed: int) -> str:
 
 def test_the_same_seed_shows_the_same_bytes_in_another_process() -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_catalogue import IDS, fingerprint\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from tests.test_catalogue import IDS, fingerprint\n"
         "print(*(fingerprint(id, 11) for id in reversed(IDS)))"
     )
     other = subprocess.run(

@@ -6,6 +6,8 @@ independence of the coin: chi-square for counts, two-sample Kolmogorov-Smirnov f
 rewarded dimension is tested likewise against all that stands in the room. A level passes when no
 p-value falls below ALPHA / (number of its tests), which a leak-free level does with a chance of
 at least 99.9%; seeds are fixed. Planted leaks show that the tests would notice.
+
+Shuffled explanations are held to the same: what they say is independent of the dimension.
 """
 
 import math
@@ -20,9 +22,11 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from oddoneout.episode import Episode, sample_episode
-from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension
-from oddoneout.rules.levels import CATALOGUE, parse_settings
+from oddoneout.episode import Decoy, Episode, sample_episode
+from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension, Value
+from oddoneout.rules.language import outcome, properties
+from oddoneout.rules.levels import CATALOGUE, Speech, parse_settings
+from oddoneout.rules.sampling import sample_play
 from oddoneout.rules.things import odd_one
 from oddoneout.world.gaze import sights
 from oddoneout.world.layout import Layout
@@ -41,8 +45,8 @@ each_case = pytest.mark.parametrize(("level", "split"), CASES)
 
 
 @cache
-def episodes(level: str, split: str = "all") -> tuple[Episode, ...]:
-    settings = parse_settings(CATALOGUE[level], {"split": split})
+def episodes(level: str, split: str = "all", explanations: str = "full") -> tuple[Episode, ...]:
+    settings = parse_settings(CATALOGUE[level], {"split": split, "explanations": explanations})
     rng = np.random.default_rng(20220713)
     return tuple(sample_episode(CATALOGUE[level], settings, rng) for _ in range(EPISODES))
 
@@ -262,3 +266,92 @@ def test_the_classifier_would_find_a_leak() -> None:
     leftmost = features[:, :, 10].argmin(1)
     answers = np.where(np.arange(len(sample)) % 6 == 0, leftmost, answers)
     assert classified(features, answers) > stats.binom.ppf(1 - ALPHA, EPISODES // 2, 0.25)
+
+
+# --- shuffled explanations ---------------------------------------------------------------------
+
+
+def kinds(values: tuple[Value, ...]) -> tuple[str, ...]:
+    return tuple(type(value).__name__ for value in values)
+
+
+def told(episode: Episode) -> dict[str, Any]:
+    """What the sentences of ``explanations="shuffled"`` are about, trial by trial."""
+    labels: dict[str, Any] = {}
+    for t, decoy in enumerate(episode.decoys):
+        said = outcome(decoy.trial, decoy.state)
+        labels |= {
+            f"{t}: dimension that matters": said.dimension,
+            f"{t}: verdict": said.correct,
+            f"{t}: verdict and kinds of values": (said.correct, kinds(said.values)),
+            f"{t}: kinds described": kinds(properties(decoy.trial, decoy.state, 0).values),
+        }
+    return labels
+
+
+def suspicious_speech(sample: tuple[Episode, ...]) -> dict[str, float]:
+    dimensions = [e.dimension.value for e in sample]
+    found = {k: chi_square(dimensions, v) for k, v in columns([told(e) for e in sample]).items()}
+    return {name: p for name, p in found.items() if p < ALPHA / len(found)}
+
+
+@pytest.mark.parametrize("level", CATALOGUE)
+def test_shuffled_sentences_tell_nothing_of_the_dimension(level: str) -> None:
+    sample = episodes(level, explanations="shuffled")
+    assert suspicious_speech(sample) == {}
+    for dimension in CATALOGUE[level].dimensions:
+        spoken_of = [e.decoys[-1].trial.dimension for e in sample if e.dimension is dimension]
+        counted = [spoken_of.count(d) for d in CATALOGUE[level].dimensions]
+        assert stats.chisquare(counted).pvalue > ALPHA / len(counted), (dimension, counted)
+
+
+@pytest.mark.parametrize("level", CATALOGUE)
+def test_shuffled_sentences_of_the_same_dimension_would_be_noticed(level: str) -> None:
+    rng = np.random.default_rng(0)
+    leaky = tuple(
+        replace(e, decoys=tuple(Decoy(t, sample_play(t, rng)) for t in e.trials))
+        if i % 4 == 0
+        else e
+        for i, e in enumerate(episodes(level, explanations="shuffled"))
+    )
+    assert suspicious_speech(leaky)
+
+
+@pytest.mark.parametrize("level", CATALOGUE)
+def test_shuffled_verdicts_are_those_of_who_does_not_know_the_dimension(level: str) -> None:
+    sample = episodes(level, explanations="shuffled")
+    for decoys in zip(*(e.decoys for e in sample), strict=True):
+        # An experiment shows one of three dimensions; elsewhere one of four objects is right.
+        chance = 1 / 3 if decoys[0].trial.transforms else 1 / 4
+        right = sum(outcome(decoy.trial, decoy.state).correct for decoy in decoys)
+        assert stats.binomtest(right, EPISODES, chance).pvalue > ALPHA / 4
+
+
+@pytest.mark.parametrize("dimension", CORE_DIMENSIONS)
+def test_shuffled_sentences_speak_of_every_dimension_whichever_was_asked_for(
+    dimension: Dimension,
+) -> None:
+    level = CATALOGUE["Confounded"]
+    settings = parse_settings(level, {"dimension": dimension, "explanations": "shuffled"})
+    rng = np.random.default_rng(0)
+    sample = [sample_episode(level, settings, rng) for _ in range(60)]
+    assert {e.dimension for e in sample} == {dimension}
+    assert {e.decoys[0].trial.spoken for e in sample} == {(d,) for d in CORE_DIMENSIONS}
+
+
+@pytest.mark.parametrize("level", CATALOGUE)
+@pytest.mark.parametrize("speech", Speech)
+def test_a_seed_gives_the_same_episode_whichever_explanations_are_given(
+    level: str, speech: Speech
+) -> None:
+    for seed in range(50):
+        full, other = (
+            sample_episode(
+                CATALOGUE[level],
+                parse_settings(CATALOGUE[level], {"explanations": kind}),
+                np.random.default_rng(seed),
+            )
+            for kind in (Speech.FULL, speech)
+        )
+        assert replace(other, decoys=()) == full
+        assert bool(other.decoys) == (speech is Speech.SHUFFLED)

@@ -88,6 +88,8 @@ def assert_same_infos(ours: dict[str, Any], theirs: dict[str, Any], where: str) 
     [
         (INTERVENTION, 210, {"experiments": 1}),
         (BASIC, 104, {"explanations": "shuffled", "describe": "near"}),
+        (INTERVENTION, 60, {"explanations": "shuffled", "experiments": 2}),
+        ("OddOneOut/Confounded-v0", 30, {"explanations": "shuffled", "dimension": "shape"}),
         ("OddOneOut/Deconfounded-v0", 30, {"explanations": "irrelevant"}),
         ("OddOneOut/Confounded-v0", 30, {"explanations": "outcome"}),
         (INTERVENTION, 30, {"explanations": "properties", "split": "train"}),

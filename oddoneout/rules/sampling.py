@@ -1,4 +1,4 @@
-"""Draws trials: the only randomness in the rules."""
+"""Draws trials, and how somebody might play them: the only randomness in the rules."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import numpy as np
 from oddoneout.rules.attributes import CORE_DIMENSIONS, VALUES, Dimension, Size, Value
 from oddoneout.rules.levels import TrialSpec
 from oddoneout.rules.splits import Split, allows_values
-from oddoneout.rules.things import Thing
-from oddoneout.rules.trial import Trial
+from oddoneout.rules.things import Thing, odd_one
+from oddoneout.rules.trial import Choose, Transform, Trial, TrialState, advance, begin
 
 _THINGS: Final = 4
 _PAIRINGS: Final = tuple(combinations(range(_THINGS), 2))
@@ -115,3 +115,20 @@ def sample_trial(spec: TrialSpec, split: Split, rng: np.random.Generator) -> Tri
                 names_dimension=spec.names_dimension,
             )
     raise RuntimeError(f"no trial of {spec} found in split {split.value!r} in {_MAX_TRIES} tries")
+
+
+def sample_play(trial: Trial, rng: np.random.Generator) -> TrialState:
+    """How the trial stands after somebody chose who does not know which dimension is rewarded.
+
+    Where transforms are allowed, one is made, in any dimension, and the thing that is odd there
+    now is chosen; elsewhere any thing.
+    """
+    state = begin(trial)
+    target = int(rng.integers(len(trial.things)))
+    if trial.transforms:
+        dimension, _ = trial.in_play[rng.integers(len(trial.in_play))]
+        state, _ = advance(trial, state, Transform(dimension, target))
+        odd = odd_one(state.things, dimension)
+        target = target if odd is None else odd
+    state, _ = advance(trial, state, Choose(target))
+    return state

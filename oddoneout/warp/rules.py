@@ -168,10 +168,15 @@ def surroundings(about: Tensor, walls: Tensor) -> Tensor:
 
 def as_decoys(states: States) -> States:
     """The same moments of the decoy trials, as ``explanations="shuffled"`` speaks of them."""
-    things = states.numbers[:, script.DECOYS].unflatten(1, (_OBJECTS, _DIMENSIONS))
-    odd = odd_in(things, states.choice.clamp(min=0))
-    correct = odd.gather(1, _column(states, script.DIMENSION).unsqueeze(1)).squeeze(1)
-    return replace(states, things=things, odd=odd, correct=correct)
+    numbers = states.numbers.clone()
+    numbers[:, script.SPOKEN] = numbers[:, script.DECOY_SPOKEN]
+    numbers[:, script.DIMENSION] = numbers[:, script.DECOY_DIMENSION]
+    things = numbers[:, script.DECOY_THINGS].unflatten(1, (_OBJECTS, _DIMENSIONS))
+    chosen = _column(states, script.DECOY_CHOICE)
+    odd = odd_in(things, chosen)
+    correct = odd.gather(1, _column(states, script.DECOY_DIMENSION).unsqueeze(1)).squeeze(1)
+    choice = torch.where(states.choice < 0, states.choice, chosen)
+    return replace(states, numbers=numbers, things=things, choice=choice, odd=odd, correct=correct)
 
 
 @cache

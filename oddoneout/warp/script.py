@@ -19,11 +19,14 @@ _POSITION: Final = {value: i for d in DIMENSIONS for i, value in enumerate(VALUE
 
 # Columns of a trial's numbers. Values are their positions in ``VALUES``.
 THINGS: Final = slice(0, _K * _D)  # of each object, its value in each dimension
-DECOYS: Final = slice(THINGS.stop, THINGS.stop + _K * _D)  # likewise, of the decoy trial
-PAIRS: Final = slice(DECOYS.stop, DECOYS.stop + 2 * _D)  # the two values in play; else any
+PAIRS: Final = slice(THINGS.stop, THINGS.stop + 2 * _D)  # the two values in play; else any
 SPOKEN: Final = slice(PAIRS.stop, PAIRS.stop + _D)  # whether explanations mention the dimension
 DIMENSION, MODE, TRANSFORMS, TEST, NAMES_DIMENSION = range(SPOKEN.stop, SPOKEN.stop + 5)
-_NUMBERS: Final = NAMES_DIMENSION + 1
+# Likewise, of the decoy, after its choice.
+DECOY_THINGS: Final = slice(NAMES_DIMENSION + 1, NAMES_DIMENSION + 1 + _K * _D)
+DECOY_SPOKEN: Final = slice(DECOY_THINGS.stop, DECOY_THINGS.stop + _D)
+DECOY_DIMENSION, DECOY_CHOICE = range(DECOY_SPOKEN.stop, DECOY_SPOKEN.stop + 2)
+_NUMBERS: Final = DECOY_CHOICE + 1
 
 # Columns of its measures.
 AGENT: Final = slice(0, 3)  # x, y, heading
@@ -60,13 +63,12 @@ class Scripts:
         self.lengths[index] = len(episode.trials)
         for t, (trial, layout) in enumerate(zip(episode.trials, episode.layouts, strict=True)):
             row, measures = self.numbers[index, t], self.measures[index, t]
-            row[THINGS] = _values(trial)
-            row[DECOYS] = _values(episode.decoys[t]) if episode.decoys else 0
+            row[THINGS] = _values(trial.things)
             pairs = dict(trial.in_play)
             row[PAIRS] = [
                 _POSITION[value] for d in DIMENSIONS for value in pairs.get(d, VALUES[d][:2])
             ]
-            row[SPOKEN] = [d in trial.spoken for d in DIMENSIONS]
+            row[SPOKEN] = _spoken(trial)
             row[DIMENSION] = DIMENSIONS.index(trial.dimension)
             row[MODE] = MODES.index(trial.mode)
             row[TRANSFORMS] = trial.transforms
@@ -75,10 +77,21 @@ class Scripts:
             measures[AGENT] = layout.agent.x, layout.agent.y, layout.agent.heading
             measures[PLACES] = np.ravel(layout.objects)
             measures[REWARD] = trial.reward
+        for t, decoy in enumerate(episode.decoys):
+            row, choice = self.numbers[index, t], decoy.state.choice
+            assert choice is not None
+            row[DECOY_THINGS] = _values(decoy.state.things)
+            row[DECOY_SPOKEN] = _spoken(decoy.trial)
+            row[DECOY_DIMENSION] = DIMENSIONS.index(decoy.trial.dimension)
+            row[DECOY_CHOICE] = choice.target
 
 
-def _values(trial: Trial) -> list[int]:
-    return [_POSITION[thing[d]] for thing in trial.things for d in DIMENSIONS]
+def _values(things: tuple[Thing, ...]) -> list[int]:
+    return [_POSITION[thing[d]] for thing in things for d in DIMENSIONS]
+
+
+def _spoken(trial: Trial) -> list[bool]:
+    return [d in trial.spoken for d in DIMENSIONS]
 
 
 def thing(values: NDArray[np.integer]) -> Thing:

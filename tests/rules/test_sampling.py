@@ -16,7 +16,7 @@ from oddoneout.rules.levels import (
     TrialSpec,
     parse_settings,
 )
-from oddoneout.rules.sampling import sample_trial
+from oddoneout.rules.sampling import sample_play, sample_trial
 from oddoneout.rules.splits import (
     Split,
     Stream,
@@ -109,6 +109,21 @@ def test_one_transform_of_any_object_makes_exactly_one_odd_in_that_dimension(
     assert odd is not None
     assert (odd != index) == paired
     assert trial.switched(things[index], dimension) == trial.things[index]
+
+
+@given(SEEDS, st.sampled_from(sorted(CATALOGUE)))
+def test_a_sampled_play_ends_in_a_choice_of_what_was_made_odd(seed: int, name: str) -> None:
+    _, trials = draw(CATALOGUE[name], seed)
+    for trial in trials:
+        state = sample_play(trial, np.random.default_rng(seed))
+        assert state.choice is not None
+        assert state.choice.odd_in == odd_in(state.things, state.choice.target)
+        assert state.choice.correct == (trial.dimension in state.choice.odd_in)
+        assert state.transforms_left == 0
+        if trial.transforms:
+            assert len(state.choice.odd_in) == 1
+        else:
+            assert state.things == trial.things
 
 
 @given(SEEDS, st.sampled_from(sorted(CATALOGUE)), SPLITS)
