@@ -6,6 +6,7 @@ is one end of a socket for commands. So a dead parent ends its processes: the so
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Final, Protocol, TypeVar
 
 _CLOSING_SECONDS: Final = 5.0  # that a process gets to close before it is killed
+_DYING_SECONDS: Final = 5.0  # that a process whose connection broke gets to end
 
 
 class Worker(Protocol):
@@ -65,6 +67,18 @@ def end(workers: list[_W], owner: int) -> None:
                 worker.process.kill()
                 worker.process.wait()
     workers.clear()
+
+
+def death(process: subprocess.Popen[bytes]) -> str:
+    """How a process whose connection broke died, in words that follow its name."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_DYING_SECONDS)
+    code = process.returncode
+    if code is None:
+        return "closed its connection"
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit status {code}"
 
 
 def usable_cores() -> int:

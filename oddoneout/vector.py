@@ -1,10 +1,8 @@
 """The native vector environment: many rooms behind one object, on all cores."""
 
-import contextlib
 import mmap
 import os
 import pickle
-import signal
 import subprocess
 import weakref
 from collections.abc import Iterable, Sequence
@@ -26,14 +24,13 @@ from oddoneout.arguments import (
     parse_reset,
     refuse_warp,
 )
-from oddoneout.processes import end, start, usable_cores
+from oddoneout.processes import death, end, start, usable_cores
 from oddoneout.rules.language import INSTRUCTION_WORDS, INSTRUCTIONS, encode
 from oddoneout.rules.levels import CATALOGUE, parse_settings
 from oddoneout.snapshot import Snapshot
 from oddoneout.vector_worker import STEP, STEPPED, Board, unpack_infos
 
 _TOKENS: Final = np.stack([encode(text, INSTRUCTION_WORDS) for text in INSTRUCTIONS.values()])
-_DYING_SECONDS: Final = 5.0  # that a worker whose connection broke gets to end
 
 
 def make(
@@ -71,17 +68,9 @@ class _Worker:
 
     def death(self) -> str:
         """How it died, in words."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(_DYING_SECONDS)
-        code = self.process.returncode
-        if code is None:
-            cause = "closed its connection"
-        elif code < 0:
-            cause = f"was killed by {signal.Signals(-code).name}"
-        else:
-            cause = f"ended with exit status {code}"
         last = self.first + self.count - 1
-        return f"the worker of environments {self.first} to {last} (pid {self.process.pid}) {cause}"
+        name = f"the worker of environments {self.first} to {last} (pid {self.process.pid})"
+        return f"{name} {death(self.process)}"
 
 
 class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], NDArray[Any]]):

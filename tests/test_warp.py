@@ -5,7 +5,7 @@ Everything runs on the CPU, with few rooms; a GPU runs the same kernels and tens
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
@@ -374,6 +374,44 @@ def test_wrong_actions_and_resets_are_refused(shared: OddOneOutWarpEnv) -> None:
     with pytest.raises(RuntimeError, match="reset"):
         fresh.snapshots()
     fresh.close()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_nothing_goes_on_after_closing(workers: int) -> None:
+    envs = make(BASIC, 2, image_size=16, workers=workers)
+    envs.reset(seed=0)
+    envs.close()
+    envs.close()
+    with pytest.raises(RuntimeError, match="the vector environment is closed"):
+        envs.step(np.zeros(2, np.int64))
+    with pytest.raises(RuntimeError, match="the vector environment is closed"):
+        envs.reset(seed=0)
+
+
+def idle(envs: OddOneOutWarpEnv) -> None:
+    for _ in range(TRIAL_STEPS + 1):  # until time is out, and the next episode is needed
+        envs.step(np.zeros(2, np.int64))
+
+
+@pytest.mark.parametrize(
+    "go_on",
+    [idle, lambda envs: envs.reset(seed=1), lambda envs: envs.reset()],
+    ids=["step", "reset with a seed", "reset"],
+)
+def test_a_killed_writer_is_reported_and_ends_everything(
+    go_on: Callable[[OddOneOutWarpEnv], Any],
+) -> None:
+    envs = make(BASIC, 2, image_size=16, workers=2)
+    envs.reset(seed=0)
+    processes = [writer.process for writer in envs._writers._writers]
+    processes[1].kill()
+    processes[1].wait()
+    with pytest.raises(RuntimeError, match=rf"pid {processes[1].pid}\) was killed by SIGKILL"):
+        go_on(envs)
+    assert all(process.poll() is not None for process in processes)
+    assert envs.closed
+    with pytest.raises(RuntimeError, match="the vector environment is closed"):
+        envs.step(np.zeros(2, np.int64))
 
 
 @pytest.mark.parametrize(

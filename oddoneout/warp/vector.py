@@ -127,11 +127,13 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         Raises:
             ValueError: for what is no seed, a list of the wrong length, a wrong mask, or other
                 options.
+            RuntimeError: if it is closed, and if a process that draws episodes died: it is
+                closed then.
         """
+        self._require_open()
         seeds, mask = parse_reset(seed, options, self._began)
         rooms = np.flatnonzero(mask)
-        self._writers.seed(rooms, [seeds[room] for room in rooms])
-        self._begin_episodes(rooms)
+        self._begin_episodes(rooms, [seeds[room] for room in rooms])
         self._began |= mask
         self._look()
         return self._observation(), self._infos(self._put(mask))
@@ -146,8 +148,10 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
 
         Raises:
             ValueError: if the actions are not N valid ones.
-            RuntimeError: before the first reset, and if a process that draws episodes died.
+            RuntimeError: before the first reset; if it is closed; and if a process that draws
+                episodes died: it is closed then.
         """
+        self._require_open()
         acts = self._parse(actions)
         self._require_episodes()
         with on(self.device):
@@ -210,6 +214,10 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
 
     # -- inside ------------------------------------------------------------------------------
 
+    def _require_open(self) -> None:
+        if self.closed:
+            raise RuntimeError("the vector environment is closed")
+
     def _require_episodes(self) -> None:
         if not self._began.all():
             raise RuntimeError("the episodes never began; call reset() first")
@@ -231,9 +239,18 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
             )
         return acts.long()
 
-    def _begin_episodes(self, rooms: NDArray[np.integer]) -> None:
-        """Put the next episode of each of these rooms on stage."""
-        scripts, rows = self._writers.take(rooms), self._put(rooms)
+    def _begin_episodes(
+        self, rooms: NDArray[np.integer], seeds: Sequence[int | None] | None = None
+    ) -> None:
+        """Put the next episode of each of these rooms on stage, or the first of a seed."""
+        try:
+            if seeds is not None:
+                self._writers.seed(rooms, seeds)
+            scripts = self._writers.take(rooms)
+        except BaseException:  # also Ctrl-C: an episode left unread would be taken for the next
+            self.close()
+            raise
+        rows = self._put(rooms)
         self._numbers[rows] = self._put(scripts.numbers)
         self._measures[rows] = self._put(scripts.measures)
         self._lengths[rows] = self._put(scripts.lengths)

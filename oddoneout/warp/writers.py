@@ -5,12 +5,13 @@ all cores. A desk holds the random generators of its rooms: which episodes a roo
 its seed alone, not on how many desks there are.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Final
@@ -20,7 +21,7 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from oddoneout.episode import sample_episode
-from oddoneout.processes import end, start
+from oddoneout.processes import death, end, start
 from oddoneout.rules.levels import CATALOGUE, Settings
 from oddoneout.warp.script import Scripts
 
@@ -84,7 +85,11 @@ class Writers:
             self._writers[-1].connection.send((level, settings))
 
     def seed(self, rooms: NDArray[np.integer], seeds: Sequence[int | None]) -> None:
-        """Begin these rooms anew; a room without a seed goes on with what is drawn already."""
+        """Begin these rooms anew; a room without a seed goes on with what is drawn already.
+
+        Raises:
+            RuntimeError: if a writer died; all are ended then.
+        """
         if not self._writers:
             self._desk.seed(rooms.tolist(), seeds)
             return
@@ -98,7 +103,8 @@ class Writers:
         for k, writer in enumerate(self._writers):
             mine = [pair for pair in anew if pair[0] % len(self._writers) == k]
             if mine:
-                writer.connection.send(("seed", [r for r, _ in mine], [s for _, s in mine]))
+                with self._alive(writer):
+                    writer.connection.send(("seed", [r for r, _ in mine], [s for _, s in mine]))
         self._ask([room for room, _ in anew])
 
     def take(self, rooms: NDArray[np.integer]) -> Scripts:
@@ -124,15 +130,16 @@ class Writers:
         for k, writer in enumerate(self._writers):
             mine = [room for room in rooms if room % len(self._writers) == k]
             if mine:
-                writer.connection.send(("write", mine))
+                with self._alive(writer):
+                    writer.connection.send(("write", mine))
                 writer.asked.append(mine)
 
     def _receive(self, rooms: NDArray[np.integer], everything: bool = False) -> None:
         """Read what has come, and wait for these rooms, or for all that was asked for."""
         ahead = self._ahead
-        try:
-            for k, writer in enumerate(self._writers):
-                mine = rooms[rooms % len(self._writers) == k]
+        for k, writer in enumerate(self._writers):
+            mine = rooms[rooms % len(self._writers) == k]
+            with self._alive(writer):
                 while writer.asked and (
                     everything or not self._ready[mine].all() or writer.connection.poll()
                 ):
@@ -142,9 +149,18 @@ class Writers:
                     ahead.measures[written] = scripts.measures
                     ahead.lengths[written] = scripts.lengths
                     self._ready[written] = True
+
+    @contextlib.contextmanager
+    def _alive(self, writer: _Writer) -> Iterator[None]:
+        """Talk to a writer; if it died, end all and say how it did."""
+        try:
+            yield
         except (EOFError, OSError) as error:
+            pid, how = writer.process.pid, death(writer.process)
             self.close()
-            raise RuntimeError("a process that draws episodes died; all were ended") from error
+            raise RuntimeError(
+                f"a process that draws episodes (pid {pid}) {how}. All were ended."
+            ) from error
 
 
 def serve(connection: Connection) -> None:
