@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from oddoneout.actions import Action
 
-EYE_SIDE: Final = 480  # the eye's image is enlarged, by a whole factor, to fit this square
+EYE_SIDE: Final = 480  # the eye's image is fitted into this square
 BAR_HEIGHT: Final = 176  # of the captions below
 
 _Color = tuple[int, int, int]
@@ -78,9 +78,18 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size=size)
 
 
-def enlarge(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """``image`` with every pixel a square, as large as fits ``side`` (at least 1 to 1)."""
-    factor = max(1, side // max(image.shape[:2]))
+def fit(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """``image``, uint8 (h, w, 3), as large as fits a square of ``side`` pixels.
+
+    A small one is enlarged by a whole factor, every pixel a square; one that is larger than the
+    square is shrunk, in proportion.
+    """
+    longest = max(image.shape[:2])
+    if longest > side:
+        height, width = (max(1, round(n * side / longest)) for n in image.shape[:2])
+        small = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+        return np.asarray(small)
+    factor = side // longest
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
@@ -96,7 +105,7 @@ def compose(eye: NDArray[np.uint8], room: NDArray[np.uint8], caption: Caption) -
         uint8 (max(480, H) + 176, 480 + W, 3); both sides even for even H and W, as video
         formats ask.
     """
-    big = Image.fromarray(enlarge(eye, EYE_SIDE - 2 * _MARGIN))
+    big = Image.fromarray(fit(eye, EYE_SIDE - 2 * _MARGIN))
     top = max(EYE_SIDE, room.shape[0])
     page = Image.new("RGB", (EYE_SIDE + room.shape[1], top + BAR_HEIGHT), _PAPER)
     page.paste(big, ((EYE_SIDE - big.width) // 2, (top - big.height) // 2))

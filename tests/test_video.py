@@ -12,7 +12,7 @@ from PIL import Image
 import oddoneout.video as video
 from oddoneout.actions import Action
 from oddoneout.baselines import RandomObjectPolicy
-from oddoneout.captions import BAR_HEIGHT, EYE_SIDE, Caption, compose, enlarge
+from oddoneout.captions import BAR_HEIGHT, EYE_SIDE, Caption, compose, fit
 from oddoneout.demos.rollout import rollout
 
 BASIC = "OddOneOut/Basic-v0"
@@ -85,11 +85,34 @@ def test_the_longest_sentence_stays_within_the_picture() -> None:
 
 def test_enlarging_makes_whole_squares() -> None:
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    big = enlarge(image, 10)
+    big = fit(image, 10)
     assert big.shape == (6, 9, 3)
     assert (big[::3, ::3] == image).all()
     assert (big[2, 2] == image[0, 0]).all()
-    assert enlarge(np.zeros((20, 20, 3), np.uint8), 10).shape == (20, 20, 3)
+    assert (fit(big, 9) == big).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"), [((20, 20), (10, 10)), ((512, 256), (10, 5)), ((16, 512), (1, 10))]
+)
+def test_what_is_larger_than_the_square_is_shrunk(size, fitted) -> None:
+    small = fit(np.full((*size, 3), 7, np.uint8), 10)
+    assert small.dtype == np.uint8
+    assert small.shape == (*fitted, 3)
+    assert (small == 7).all()
+
+
+@pytest.mark.parametrize("size", [(512, 512), (480, 480), (512, 300), (16, 512)], ids=str)
+def test_the_largest_eye_leaves_the_room_and_the_captions_alone(size) -> None:
+    room = np.full((480, 640, 3), 99, np.uint8)
+    dark, bright = (compose(np.full((*size, 3), v, np.uint8), room, caption()) for v in (7, 250))
+    differs = (dark != bright).any(2)
+    assert differs.any()
+    assert not differs[480:].any()
+    assert not differs[:, EYE_SIDE:].any()
+    rows, columns = np.nonzero(differs)
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert max(height, width) < EYE_SIDE  # whole, with a margin
 
 
 @pytest.fixture(params=["gif", "mp4"])
