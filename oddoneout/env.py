@@ -72,7 +72,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         describe: "gaze" describes the object looked at; "near" only within reach.
         split: which feature combinations occur: "all", "train" or "eval".
         image_size: pixels, one number for a square or (height, width).
-        render_mode: None, "rgb_array" or "human".
+        render_mode: None, "rgb_array" or "human" (a window, at ``metadata["render_fps"]``).
         renderer: "classic"; "warp" is for ``gymnasium.make_vec``.
 
     Raises:
@@ -335,7 +335,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
             from oddoneout.window import NoDisplayError, Window
 
             try:
-                self._window = Window("oddoneout")
+                self._window = Window("oddoneout", fps=self.metadata["render_fps"])
             except NoDisplayError as error:
                 # A missing screen must not end a run that needs none.
                 self._windowless = True

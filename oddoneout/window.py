@@ -1,5 +1,6 @@
 """A small window that shows frames and collects key presses; tkinter, imported when opened."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ class Window:
     Args:
         title: of the window.
         least_height: frames smaller than this are enlarged by a whole factor, pixels.
+        fps: frames per second that are shown at most, so that people can follow; None: any.
 
     Raises:
         NoDisplayError: if no window can be opened here; the message says what to do.
     """
 
-    def __init__(self, title: str, least_height: int = 480) -> None:
+    def __init__(self, title: str, least_height: int = 480, fps: float | None = None) -> None:
         try:
             import tkinter
         except ImportError as error:
@@ -39,6 +41,8 @@ class Window:
         self._photo_type = tkinter.PhotoImage
         self._gone = tkinter.TclError
         self._least_height = least_height
+        self._pause = 1 / fps if fps else 0.0
+        self._shown = -self._pause
         self._keys: list[str] = []
         self._photo: Any = None
         self._root.title(title)
@@ -56,6 +60,8 @@ class Window:
     def show(self, frame: NDArray[np.uint8]) -> None:
         """Show a frame, uint8 (H, W, 3); does nothing once the window is closed.
 
+        With ``fps`` it first waits for what remains of the time of the frame before.
+
         Raises:
             ValueError: if the frame has another type or shape.
         """
@@ -65,6 +71,8 @@ class Window:
             )
         if self.closed:
             return
+        time.sleep(max(0.0, self._shown + self._pause - time.monotonic()))
+        self._shown = time.monotonic()
         factor = max(1, -(-self._least_height // frame.shape[0]))
         big = frame.repeat(factor, axis=0).repeat(factor, axis=1)
         data = b"P6 %d %d 255\n" % (big.shape[1], big.shape[0]) + big.tobytes()
