@@ -19,6 +19,7 @@ def test_scaling_covers_numbers_of_worlds_and_of_workers(monkeypatch: pytest.Mon
     rows = vectors.scaling(4, QUICK)
     assert {row["num_envs"] for row in rows} == {1, 2, 4}
     assert 1 in {row["workers"] for row in rows if row["num_envs"] == 4}
+    assert [row["apart"] for row in rows] == [False] * (len(rows) - 1) + [True]
     assert all(row["single_ratio"] > 0 for row in rows)
     assert len(vectors.scaling_table(rows).splitlines()) == 2 + len(rows)
 

@@ -39,9 +39,10 @@ _PLAIN_FLAGS: Final = (  # what the room does not have, or does without
 class Camera:
     """Renders one scene. GL starts with the first picture, not before."""
 
+    _studio: "_Studio | None" = None
+
     def __init__(self, scene: Scene, height: int, width: int) -> None:
         self._scene = scene
-        self._studio: _Studio | None = None
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._shape = (height, width, 3)
         self._buffer = np.empty(self._shape, np.uint8)

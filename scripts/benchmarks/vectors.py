@@ -1,8 +1,10 @@
 """Many environments behind one object: against Gymnasium's own, over their number, over cores."""
 
+import multiprocessing
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from multiprocessing.connection import Connection
 from typing import Any, Final
 
 import gymnasium
@@ -67,7 +69,9 @@ def modes_table(rows: Sequence[dict[str, Any]]) -> str:
 def scaling(num_envs: int, effort: Effort) -> list[dict[str, Any]]:
     """The native one over the number of worlds, and over the number of worker processes.
 
-    Ratios are to one plain environment in this process, measured in the same rounds.
+    Ratios are to one plain environment in this process, measured in the same rounds. The last row
+    is what the machine itself allows: a process for each core, with one environment each, that
+    have nothing to do with one another.
     """
     cores = len(os.sched_getaffinity(0))
     workers = sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores})
@@ -81,16 +85,52 @@ def scaling(num_envs: int, effort: Effort) -> list[dict[str, Any]]:
             envs = native(count, workers=processes)
             stack.callback(envs.close)
             works[f"{count} {processes}"] = vector_stepping(envs)
+        works["apart"] = _apart(cores, stack)
         rates = measure(works, effort)
+    named = [(f"{count} {processes}", count, processes) for count, processes in sizes]
     return [
         {
             "num_envs": count,
             "workers": processes,
-            "steps_per_second": median(rates[f"{count} {processes}"]),
-            "single_ratio": ratio(rates[f"{count} {processes}"], rates["single"]),
+            "apart": name == "apart",
+            "steps_per_second": median(rates[name]),
+            "single_ratio": ratio(rates[name], rates["single"]),
         }
-        for count, processes in sizes
+        for name, count, processes in [*named, ("apart", cores, cores)]
     ]
+
+
+def _apart(count: int, stack: ExitStack) -> Work:
+    """Random steps in ``count`` processes at once, each with an environment of its own."""
+    context = multiprocessing.get_context("spawn")
+    connections: list[Connection] = []
+    for _ in range(count):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_alone, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        stack.callback(process.join)
+        stack.callback(ours.close)  # which ends the process
+        connections.append(ours)
+
+    def work() -> int:
+        for connection in connections:
+            connection.send(None)
+        return sum(connection.recv() for connection in connections)
+
+    return work
+
+
+def _alone(connection: Connection) -> None:
+    """Step an environment of one's own whenever asked to, until nobody asks any more."""
+    env = gymnasium.make(SHARED, disable_env_checker=True)
+    work = stepping(env)
+    try:
+        while True:
+            connection.recv()
+            connection.send(sum(work() for _ in range(10)))
+    except EOFError:
+        env.close()
 
 
 def scaling_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -99,7 +139,7 @@ def scaling_table(rows: Sequence[dict[str, Any]]) -> str:
         [
             (
                 str(row["num_envs"]),
-                str(row["workers"]),
+                f"{row['workers']}{', apart' if row['apart'] else ''}",
                 f"{row['steps_per_second']:,.0f}",
                 f"{row['single_ratio']:.2f}",
             )
