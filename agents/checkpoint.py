@@ -216,8 +216,10 @@ def _meta(path: Path, values: Mapping[str, Any]) -> Meta:
         )
     return Meta(
         agent=_config(path, AgentConfig, values["agent"]),
-        # Before there was a choice, the optimizer was AdamW.
-        training=_config(path, TrainingConfig, {"optimizer": "adamw", **values["training"]}),
+        # Before there was a choice, the optimizer was AdamW, and all frames came in episodes.
+        training=_config(
+            path, TrainingConfig, {"optimizer": "adamw", "glimpses": 0.0, **values["training"]}
+        ),
         demonstrations=tuple(values["demonstrations"]),
         state=values["state"],
         vocabulary=tuple(values["vocabulary"]),

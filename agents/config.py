@@ -130,6 +130,8 @@ class TrainingConfig:
 
     Attributes:
         frames: budget, in frames seen by the encoder (padding does not count).
+        glimpses: share of that budget that goes, first of all, to single pictures of the
+            demonstrations instead of whole episodes (see `agents.glimpses`).
         batch_episodes: most episodes in a batch.
         batch_frames: most frames in a batch; long episodes come in smaller batches.
         optimizer: "muon" (for hidden matrices; AdamW for the rest) or "adamw" for all.
@@ -156,13 +158,15 @@ class TrainingConfig:
         start: a run or checkpoint whose weights training begins from; "" begins anew. The agent
             may have more layers than that one.
         frozen_encoder: keep the encoder as it is in `start`, encode every picture once and train
-            the rest, several times as fast. Pictures cannot be mirrored or shifted then.
+            the rest, several times as fast. Pictures cannot be mirrored or shifted then, and
+            there is nothing to learn from glimpses.
 
     Raises:
         ValueError: if a number is out of its range.
     """
 
     frames: int = 2_000_000
+    glimpses: float = 0.3
     batch_episodes: int = 16
     batch_frames: int = 1024
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -210,10 +214,13 @@ class TrainingConfig:
             raise ValueError(f"betas must lie in [0, 1), got {self.betas}")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+        if not 0.0 <= self.glimpses < 1.0:
+            raise ValueError(f"glimpses is a share below 1, got {self.glimpses}")
         if not 0.0 <= self.mirror <= 1.0:
             raise ValueError(f"mirror is a probability, got {self.mirror}")
-        if self.frozen_encoder and (self.mirror or self.shift or not self.start):
+        if self.frozen_encoder and (self.glimpses or self.mirror or self.shift or not self.start):
             raise ValueError(
                 "frozen_encoder keeps the encoder of `start` and sees every picture once: it needs "
-                f"a start, mirror 0 and shift 0, got {self.start!r}, {self.mirror}, {self.shift}"
+                f"a start, glimpses 0, mirror 0 and shift 0, got {self.start!r}, {self.glimpses}, "
+                f"{self.mirror}, {self.shift}"
             )

@@ -9,7 +9,7 @@ import itertools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from agents.batches import Batches, Demonstrations, Portion, Position, prefetch
 from agents.config import AgentConfig, TrainingConfig
 from agents.counts import counts, named, part
 from agents.encoded import Encoded, features_of
+from agents.glimpses import BATCH_SHARE, Glimpses
 from agents.losses import losses
 from agents.model import Agent
 from agents.optimization import optimizer, share_of_peak, trained
@@ -66,7 +67,8 @@ class State:
         step: optimizer steps done.
         frames: frames trained on.
         seconds: of wall clock spent.
-        position: of the batch to come.
+        glimpsing: whether the batch to come is one of glimpses.
+        position: of that batch.
         best: the best score of an evaluation so far; None before the first.
         finished: whether the run has reached its end.
     """
@@ -74,6 +76,7 @@ class State:
     step: int = 0
     frames: int = 0
     seconds: float = 0.0
+    glimpsing: bool = False
     position: Position = field(default_factory=Position)
     best: float | None = None
     finished: bool = False
@@ -135,7 +138,7 @@ class Trainer:
         if options.compile:
             self.agent.encoder.compile(dynamic=True)
         self.optimizer = optimizer(self.agent, training)
-        self.state = State()
+        self.state = State(glimpsing=training.glimpses > 0.0)
         self.meta = checkpoint.Meta(agent, training, tuple(summaries))
         if (run / checkpoint.LAST).exists():
             self._restore()
@@ -148,15 +151,7 @@ class Trainer:
             )
         if training.frozen_encoder:
             demonstrations = self._encoded(demonstrations)
-        self.batches = Batches(
-            demonstrations,
-            agent,
-            training,
-            rank=self.ranks.rank,
-            ranks=self.ranks.ranks,
-            passes=options.passes,
-            pin=self.ranks.device.type == "cuda",
-        )
+        self.batches = self._batches(demonstrations, training)
         self.validation = validation
         self.means = progress.Means()
         self.stop = False
@@ -185,7 +180,7 @@ class Trainer:
         if self.ranks.first:
             checkpoint.describe(self.run, self.meta)
             record = progress.Record(self.run, self.state.step)
-        portions = prefetch(self.batches.stream(self.state.position))
+        portions = self._portions()
         try:
             with _signals(self), contextlib.closing(portions):
                 self._loop(portions, record)
@@ -193,6 +188,29 @@ class Trainer:
             if record is not None:
                 record.close()
         return self.agent
+
+    def _portions(self) -> Generator[Portion, None, None]:
+        """What every step takes: first glimpses, then episodes, each from their beginning."""
+        if self.state.glimpsing:
+            size = max(1, int(BATCH_SHARE * self.config.batch_frames))
+            training = replace(self.config, batch_episodes=size, batch_frames=size)
+            glimpses = self._batches(Glimpses(self.batches.demonstrations), training)
+            with contextlib.closing(prefetch(glimpses.stream(self.state.position))) as portions:
+                while self.state.glimpsing:
+                    yield next(portions)
+        with contextlib.closing(prefetch(self.batches.stream(self.state.position))) as portions:
+            yield from portions
+
+    def _batches(self, demonstrations: Demonstrations, training: TrainingConfig) -> Batches:
+        return Batches(
+            demonstrations,
+            self.agent.config,
+            training,
+            rank=self.ranks.rank,
+            ranks=self.ranks.ranks,
+            passes=self.options.passes,
+            pin=self.ranks.device.type == "cuda",
+        )
 
     def _loop(self, portions: Iterator[Portion], record: progress.Record | None) -> None:
         self._saved = clock = time.monotonic()
@@ -206,6 +224,8 @@ class Trainer:
             seconds, stop = self.ranks.agree(now - clock, self.stop)
             self.state.seconds += seconds
             clock = now
+            if self.state.glimpsing and self.done >= self.config.glimpses:
+                self.state.glimpsing, self.state.position = False, Position()
             if self.on_step is not None:
                 self.on_step(self)
             every = self.options.evaluate_frames

@@ -7,7 +7,8 @@ then executed, ``labels[t]`` what an imitator should do there, ``rewards[t]`` wh
 action brought. The observation after the last action is not kept: nothing is decided on it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,3 +88,27 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.seen.actions)
+
+    def part(self, first: int, end: int) -> Self:
+        """Its steps from ``first`` to before ``end``, as views."""
+        rows, seen, told = slice(first, end), self.seen, self.told
+        return type(self)(
+            seed=self.seed,
+            seen=Seen(
+                images=seen.images[rows],
+                instructions=seen.instructions[rows],
+                actions=seen.actions[rows],
+                rewards=seen.rewards[rows],
+            ),
+            told=Told(
+                labels=told.labels[rows],
+                explanations=told.explanations[rows],
+                trials=told.trials[rows],
+                explaining=told.explaining[rows],
+            ),
+            choices=tuple(
+                replace(choice, step=choice.step - first)
+                for choice in self.choices
+                if first <= choice.step < end
+            ),
+        )

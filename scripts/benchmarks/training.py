@@ -37,7 +37,7 @@ def training(effort: Effort, preset: str, device: Literal["auto", "cpu", "cuda"]
             Path(folder) / "run",
             demonstrations,
             PRESETS[preset],
-            TrainingConfig(frames=10**12),
+            TrainingConfig(frames=10**12, glimpses=0.0),
             RunOptions(log_seconds=1e9, save_seconds=1e9, device=device),
             on_step=rounds,
         )

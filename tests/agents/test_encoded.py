@@ -31,7 +31,8 @@ def begun(tmp_path) -> Path:
 
 
 def frozen(begun: Path, **changes) -> TrainingConfig:
-    values = {"start": str(begun), "frozen_encoder": True, "mirror": 0.0, "shift": 0, **changes}
+    values = {"start": str(begun), "frozen_encoder": True, "glimpses": 0.0, "mirror": 0.0}
+    values |= {"shift": 0, **changes}
     return replace(BEFORE, frames=300, **values)
 
 
@@ -111,7 +112,9 @@ def test_a_deeper_agent_begins_as_the_one_it_starts_from(tmp_path, begun):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"mirror": 0.5}, {"shift": 1}, {"start": ""}], ids=["mirror", "shift", "no start"]
+    "changes",
+    [{"mirror": 0.5}, {"shift": 1}, {"start": ""}, {"glimpses": 0.1}],
+    ids=["mirror", "shift", "no start", "glimpses"],
 )
 def test_what_would_change_the_pictures_is_refused(tmp_path, changes):
     with pytest.raises(ValueError, match="frozen_encoder"):

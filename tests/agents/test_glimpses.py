@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agents.batches import Several
+from agents.config import TrainingConfig
+from agents.glimpses import Glimpses
+from agents.training import RunOptions, Trainer
+from tests.agents.examples import tiny
+from tests.agents.made_up import MadeUp
+
+
+class Retold:
+    """Made-up episodes with other sentences."""
+
+    def __init__(self, whole: MadeUp, texts: tuple[str, ...], explaining: tuple[bool, ...]) -> None:
+        self.whole, self.texts, self.explaining = whole, texts, explaining
+        self.lengths = whole.lengths
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def episode(self, index: int, /):
+        episode = self.whole.episode(index)
+        told = replace(episode.told, explanations=self.texts, explaining=np.array(self.explaining))
+        return replace(episode, told=told)
+
+
+def retold(*steps: tuple[str, bool], episodes: int = 1) -> Retold:
+    """Episodes in each of whose steps that is said, and explained or not."""
+    whole = MadeUp(episodes, shortest=len(steps), longest=len(steps))
+    texts, explaining = zip(*steps, strict=True)
+    return Retold(whole, texts, explaining)
+
+
+TRIAL = (
+    ("", False),
+    ("this is red", False),
+    ("", False),
+    ("this is blue", False),
+    ("correct it is uniquely blue", True),
+)
+
+
+def test_glimpses_are_the_steps_of_searches_at_which_something_is_said():
+    whole = retold(*TRIAL, episodes=2)
+    glimpses = Glimpses(whole)
+    assert len(glimpses) == 4
+    assert glimpses.lengths.tolist() == [1, 1, 1, 1]
+    for index, (episode, step) in enumerate([(0, 1), (0, 3), (1, 1), (1, 3)]):
+        seen, told = whole.episode(episode).seen, whole.episode(episode).told
+        glimpse = glimpses.episode(index)
+        assert (glimpse.seen.images[0] == seen.images[step]).all()
+        assert glimpse.told.labels.tolist() == [told.labels[step]]
+        assert glimpse.told.explanations == (TRIAL[step][0],)
+
+
+def test_where_nothing_is_said_during_searches_all_their_steps_are_glimpses():
+    silent = Glimpses(retold(("", False), ("correct it is uniquely red", True), ("", False)))
+    assert len(silent) == 2
+    several = Glimpses(Several([retold(*TRIAL), retold(("", False))]))
+    assert len(several) == 2, "silent episodes among told ones give none"
+
+
+def test_demonstrations_without_searches_are_refused():
+    with pytest.raises(ValueError, match="hold none"):
+        Glimpses(retold(("correct it is uniquely red", True)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_run_takes_glimpses_first_and_episodes_then(tmp_path, share):
+    taken: list[tuple[int, bool]] = []
+    config = TrainingConfig(
+        frames=400, glimpses=share, batch_episodes=6, batch_frames=60, warmup_steps=2
+    )
+    run = Trainer(
+        tmp_path,
+        MadeUp(40),
+        tiny(image_size=(16, 16)),
+        config,
+        RunOptions(device="cpu"),
+        on_step=lambda trainer: taken.append((trainer.state.frames, trainer.state.glimpsing)),
+        say=lambda line: None,
+    )
+    assert run.state.glimpsing == (share > 0.0)
+    run.train()
+    assert [more for _, more in taken] == [frames < share * 400 for frames, _ in taken]
+    if share:
+        assert taken[0][0] == 30, "half as many pictures in a batch as frames in one of episodes"
