@@ -6,9 +6,12 @@ apart in a third of the frames (agents/pretrained/README.md has the measurement)
 while an object is looked at depends on what is seen at that step alone; so does much of walking.
 """
 
+import mmap
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.batches import Demonstrations
 from oddoneout.demos.trajectory import Trajectory
@@ -20,7 +23,8 @@ BATCH_SHARE: Final = 0.5
 class Glimpses:
     """Every step of a search at which a sentence stands, as an episode of its own.
 
-    Where no sentence ever stands during a search, every step of one.
+    Where no sentence ever stands during a search, every step of one. Close it when done: until
+    then, files that hold the pictures are read with no more around a picture than itself.
 
     Args:
         demonstrations: whole episodes.
@@ -31,6 +35,7 @@ class Glimpses:
 
     def __init__(self, demonstrations: Demonstrations) -> None:
         self._whole = [demonstrations.episode(i) for i in range(len(demonstrations))]
+        self._files = tuple(_files(episode.seen.images for episode in self._whole))
         searching = [~episode.told.explaining for episode in self._whole]
         spoken = [
             search & np.array([text != "" for text in episode.told.explanations])
@@ -43,6 +48,8 @@ class Glimpses:
         self._episodes = np.repeat(np.arange(len(counts)), counts)
         self._steps = np.concatenate([np.flatnonzero(of) for of in steps])
         self.lengths = np.ones(len(self._steps), np.int64)
+        # Otherwise the system reads ten times as much as is asked for.
+        self._advise(mmap.MADV_RANDOM)
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -50,3 +57,23 @@ class Glimpses:
     def episode(self, index: int, /) -> Trajectory:
         step = int(self._steps[index])
         return self._whole[self._episodes[index]].part(step, step + 1)
+
+    def close(self) -> None:
+        """Let files be read as usual again."""
+        self._advise(mmap.MADV_NORMAL)
+
+    def _advise(self, how: int) -> None:
+        for file in self._files:
+            file.madvise(how)
+
+
+def _files(images: Iterable[NDArray[np.uint8]]) -> Iterable[mmap.mmap]:
+    """The mapped files in which those pictures lie, each once."""
+    found: dict[int, mmap.mmap] = {}
+    for of in images:
+        base: object = of
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, mmap.mmap):
+            found[id(base)] = base
+    return found.values()

@@ -194,8 +194,12 @@ class Trainer:
         if self.state.glimpsing:
             size = max(1, int(BATCH_SHARE * self.config.batch_frames))
             training = replace(self.config, batch_episodes=size, batch_frames=size)
-            glimpses = self._batches(Glimpses(self.batches.demonstrations), training)
-            with contextlib.closing(prefetch(glimpses.stream(self.state.position))) as portions:
+            with (
+                contextlib.closing(Glimpses(self.batches.demonstrations)) as glimpses,
+                contextlib.closing(
+                    prefetch(self._batches(glimpses, training).stream(self.state.position))
+                ) as portions,
+            ):
                 while self.state.glimpsing:
                     yield next(portions)
         with contextlib.closing(prefetch(self.batches.stream(self.state.position))) as portions:

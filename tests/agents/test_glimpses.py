@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,43 @@ def test_where_nothing_is_said_during_searches_all_their_steps_are_glimpses():
 def test_demonstrations_without_searches_are_refused():
     with pytest.raises(ValueError, match="hold none"):
         Glimpses(retold(("correct it is uniquely red", True)))
+
+
+class Stored:
+    """Episodes whose pictures lie in a mapped file, and what the system was told of it."""
+
+    def __init__(self, whole: Retold, path: Path) -> None:
+        self.whole, self.lengths = whole, whole.lengths
+        images = np.concatenate([whole.episode(i).seen.images for i in range(len(whole))])
+        np.save(path, images)
+        self.images = np.load(path, mmap_mode="r")
+        self.ends = np.cumsum(self.lengths)
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def episode(self, index: int, /):
+        episode = self.whole.episode(index)
+        images = self.images[self.ends[index] - len(episode) : self.ends[index]]
+        return replace(episode, seen=replace(episode.seen, images=images))
+
+
+def test_pictures_in_files_are_read_alone_until_the_glimpses_are_closed(tmp_path):
+    whole = retold(*TRIAL, episodes=3)
+    stored = Stored(whole, tmp_path / "images.npy")
+
+    def scattered() -> bool:
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+        (start,) = (i for i, line in enumerate(lines) if line.endswith("images.npy"))
+        flags = next(line for line in lines[start:] if line.startswith("VmFlags"))
+        return " rr" in flags  # "random read advise provided", see proc(5)
+
+    assert not scattered()
+    glimpses = Glimpses(stored)
+    assert scattered()
+    assert (glimpses.episode(5).seen.images == whole.episode(2).seen.images[3]).all()
+    glimpses.close()
+    assert not scattered()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
