@@ -216,15 +216,21 @@ def _meta(path: Path, values: Mapping[str, Any]) -> Meta:
         )
     return Meta(
         agent=_config(path, AgentConfig, values["agent"]),
-        # Before there was a choice, the optimizer was AdamW, and all frames came in episodes.
-        training=_config(
-            path, TrainingConfig, {"optimizer": "adamw", "glimpses": 0.0, **values["training"]}
-        ),
+        training=_config(path, TrainingConfig, _today(values["training"])),
         demonstrations=tuple(values["demonstrations"]),
         state=values["state"],
         vocabulary=tuple(values["vocabulary"]),
         actions=tuple(values["actions"]),
     )
+
+
+def _today(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Earlier versions' training, in today's words."""
+    # Before there was a choice, the optimizer was AdamW, and all frames came in episodes.
+    values = {"optimizer": "adamw", "glimpses": 0.0, **training}
+    if values.pop("frozen_encoder", False):
+        values["freeze_at"] = 0.0
+    return values
 
 
 def _config(path: Path, kind: type[C], values: Mapping[str, Any]) -> C:

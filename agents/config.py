@@ -157,9 +157,9 @@ class TrainingConfig:
         seed: of initialization, order and augmentation.
         start: a run or checkpoint whose weights training begins from; "" begins anew. The agent
             may have more layers than that one.
-        frozen_encoder: keep the encoder as it is in `start`, encode every picture once and train
-            the rest, several times as fast. Pictures cannot be mirrored or shifted then, and
-            there is nothing to learn from glimpses.
+        freeze_at: share of the budget after which the encoder stays as it is: every picture is
+            encoded once and the rest learns on, several times as fast (pictures are no longer
+            mirrored or shifted then). 1: never; 0: from the beginning, with `start`'s encoder.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -189,7 +189,7 @@ class TrainingConfig:
     precision: Precision = "auto"
     seed: int = 0
     start: str = ""
-    frozen_encoder: bool = False
+    freeze_at: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("frames", "batch_episodes", "batch_frames"):
@@ -218,9 +218,10 @@ class TrainingConfig:
             raise ValueError(f"glimpses is a share below 1, got {self.glimpses}")
         if not 0.0 <= self.mirror <= 1.0:
             raise ValueError(f"mirror is a probability, got {self.mirror}")
-        if self.frozen_encoder and (self.glimpses or self.mirror or self.shift or not self.start):
+        if not self.glimpses <= self.freeze_at <= 1.0:
             raise ValueError(
-                "frozen_encoder keeps the encoder of `start` and sees every picture once: it needs "
-                f"a start, glimpses 0, mirror 0 and shift 0, got {self.start!r}, {self.glimpses}, "
-                f"{self.mirror}, {self.shift}"
+                "freeze_at is a share of at most 1 and not below glimpses "
+                f"({self.glimpses}), got {self.freeze_at}"
             )
+        if self.freeze_at == 0.0 and not self.start:
+            raise ValueError("freeze_at 0 keeps the encoder of `start`: name one")

@@ -20,19 +20,15 @@ from torch import Tensor, nn
 
 from agents import checkpoint, progress
 from agents.batch import Batch
-from agents.batches import Batches, Demonstrations, Portion, Position, prefetch
+from agents.batches import Batches, Demonstrations, Portion, Position
 from agents.config import AgentConfig, TrainingConfig
 from agents.counts import counts, named, part
-from agents.encoded import Encoded, features_of
-from agents.glimpses import BATCH_SHARE, Glimpses
+from agents.curriculum import Curriculum, Stage, stage_at
 from agents.losses import losses
 from agents.model import Agent
 from agents.optimization import optimizer, share_of_peak, trained
 from agents.precision import autocast
 from agents.ranks import Ranks
-
-#: Where a run with a frozen encoder keeps the features of its demonstrations.
-FEATURES = "features.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +63,8 @@ class State:
         step: optimizer steps done.
         frames: frames trained on.
         seconds: of wall clock spent.
-        glimpsing: whether the batch to come is one of glimpses.
-        position: of that batch.
+        stage: of the batch to come.
+        position: of that batch, in its stage.
         best: the best score of an evaluation so far; None before the first.
         finished: whether the run has reached its end.
     """
@@ -76,14 +72,15 @@ class State:
     step: int = 0
     frames: int = 0
     seconds: float = 0.0
-    glimpsing: bool = False
+    stage: Stage = Stage.EPISODES
     position: Position = field(default_factory=Position)
     best: float | None = None
     finished: bool = False
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "State":
-        return cls(**{**values, "position": Position(**values["position"])})
+        stage = Stage(values.get("stage", Stage.EPISODES))
+        return cls(**{**values, "stage": stage, "position": Position(**values["position"])})
 
 
 class Interrupted(Exception):
@@ -131,27 +128,22 @@ class Trainer:
         self.evaluation, self.on_step, self.say = evaluation, on_step, say
         self.ranks = Ranks.join(options.device)
         torch.manual_seed(training.seed)
-        if training.frozen_encoder and agent.reconstruct:
-            raise ValueError("an agent cannot learn to redraw pictures with frozen_encoder")
+        if training.freeze_at < 1.0 and agent.reconstruct:
+            raise ValueError("an agent that redraws pictures needs them: freeze_at must be 1")
         self.agent = Agent(agent).to(self.ranks.device)
-        self.agent.encoder.requires_grad_(not training.frozen_encoder)
         if options.compile:
             self.agent.encoder.compile(dynamic=True)
         self.optimizer = optimizer(self.agent, training)
-        self.state = State(glimpsing=training.glimpses > 0.0)
+        self.state = State(stage=stage_at(training, 0.0))
         self.meta = checkpoint.Meta(agent, training, tuple(summaries))
         if (run / checkpoint.LAST).exists():
             self._restore()
         elif training.start:
             self._begin_from(Path(training.start))
-        self.network: nn.Module = self.agent
-        if self.ranks.ranks > 1:
-            self.network = nn.parallel.DistributedDataParallel(
-                self.agent, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
-        if training.frozen_encoder:
-            demonstrations = self._encoded(demonstrations)
-        self.batches = self._batches(demonstrations, training)
+        self._enter(self.state.stage)
+        self.curriculum = Curriculum(
+            demonstrations, self.agent, training, run, self.ranks, options.passes, say
+        )
         self.validation = validation
         self.means = progress.Means()
         self.stop = False
@@ -189,32 +181,23 @@ class Trainer:
                 record.close()
         return self.agent
 
-    def _portions(self) -> Generator[Portion, None, None]:
-        """What every step takes: first glimpses, then episodes, each from their beginning."""
-        if self.state.glimpsing:
-            size = max(1, int(BATCH_SHARE * self.config.batch_frames))
-            training = replace(self.config, batch_episodes=size, batch_frames=size)
-            with (
-                contextlib.closing(Glimpses(self.batches.demonstrations)) as glimpses,
-                contextlib.closing(
-                    prefetch(self._batches(glimpses, training).stream(self.state.position))
-                ) as portions,
-            ):
-                while self.state.glimpsing:
-                    yield next(portions)
-        with contextlib.closing(prefetch(self.batches.stream(self.state.position))) as portions:
-            yield from portions
+    def _enter(self, stage: Stage) -> None:
+        """Train what that stage trains."""
+        self.agent.encoder.requires_grad_(stage is not Stage.FEATURES)
+        self.network: nn.Module = self.agent
+        if self.ranks.ranks > 1:
+            self.network = nn.parallel.DistributedDataParallel(
+                self.agent, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
 
-    def _batches(self, demonstrations: Demonstrations, training: TrainingConfig) -> Batches:
-        return Batches(
-            demonstrations,
-            self.agent.config,
-            training,
-            rank=self.ranks.rank,
-            ranks=self.ranks.ranks,
-            passes=self.options.passes,
-            pin=self.ranks.device.type == "cuda",
-        )
+    def _portions(self) -> Generator[Portion, None, None]:
+        """What every step takes, stage after stage."""
+        while True:
+            stage = self.state.stage
+            stream = self.curriculum.stream(stage, self.state.position)
+            with contextlib.closing(stream) as portions:
+                while self.state.stage is stage:
+                    yield next(portions)
 
     def _loop(self, portions: Iterator[Portion], record: progress.Record | None) -> None:
         self._saved = clock = time.monotonic()
@@ -228,8 +211,9 @@ class Trainer:
             seconds, stop = self.ranks.agree(now - clock, self.stop)
             self.state.seconds += seconds
             clock = now
-            if self.state.glimpsing and self.done >= self.config.glimpses:
-                self.state.glimpsing, self.state.position = False, Position()
+            if (stage := stage_at(self.config, self.done)) is not self.state.stage:
+                self.state.stage, self.state.position = stage, Position()
+                self._enter(stage)
             if self.on_step is not None:
                 self.on_step(self)
             every = self.options.evaluate_frames
@@ -349,24 +333,6 @@ class Trainer:
             )
         # Layers that the other lacks begin as the identity: at first nothing changes.
         checkpoint.fill(path, self.agent, {**self.agent.state_dict(), **other.state_dict()})
-
-    def _encoded(self, demonstrations: Demonstrations) -> Encoded:
-        """The demonstrations' features, written to the run's directory by the first process."""
-        path, width = self.run / FEATURES, self.meta.agent.width
-        if self.ranks.first:
-            if not (self.run / checkpoint.LAST).exists():
-                path.unlink(missing_ok=True)  # of a run that never began, perhaps another one
-            features_of(
-                demonstrations,
-                self.agent.encoder.eval(),
-                width,
-                path,
-                device=self.ranks.device,
-                precision=self.config.precision,
-                say=self.say,
-            )
-        self.ranks.wait()
-        return Encoded(demonstrations, np.load(path, mmap_mode="r"))
 
     def _restore(self) -> None:
         path = self.run / checkpoint.LAST

@@ -100,8 +100,9 @@ class _Rounds:
             return
         frames, steps = trainer.state.frames - self._frames, trainer.state.step - self._step
         self.whole.append(frames / seconds)
-        order = trainer.batches.order.walk(self._position)
-        portions = [trainer.batches.portion(*next(order)) for _ in range(steps)]
+        episodes = trainer.curriculum.episodes
+        order = episodes.order.walk(self._position)
+        portions = [episodes.portion(*next(order)) for _ in range(steps)]
         self.bare.append(frames / _bare(trainer, portions))
         if len(self.bare) == self._effort.rounds:
             raise _EnoughError

@@ -11,10 +11,11 @@ from agents import checkpoint
 from agents.batches import Batches
 from agents.checkpoint import CheckpointError
 from agents.config import AgentConfig, TrainingConfig
+from agents.curriculum import FEATURES, Stage
 from agents.encoded import Encoded, features_of
 from agents.losses import losses
 from agents.model import Agent
-from agents.training import FEATURES, RunOptions, Trainer
+from agents.training import RunOptions, Trainer
 from tests.agents.examples import tiny
 from tests.agents.made_up import MadeUp
 
@@ -31,8 +32,7 @@ def begun(tmp_path) -> Path:
 
 
 def frozen(begun: Path, **changes) -> TrainingConfig:
-    values = {"start": str(begun), "frozen_encoder": True, "glimpses": 0.0, "mirror": 0.0}
-    values |= {"shift": 0, **changes}
+    values = {"start": str(begun), "freeze_at": 0.0, "glimpses": 0.0, **changes}
     return replace(BEFORE, frames=300, **values)
 
 
@@ -77,27 +77,49 @@ def test_the_encoder_stays_and_the_rest_learns(tmp_path, begun):
         assert same == name.startswith("encoder."), name
 
 
-def test_features_of_a_run_that_never_began_are_made_anew(tmp_path, begun):
+def test_an_encoder_frozen_on_the_way_learns_until_then_and_stays(tmp_path):
+    """Glimpses, episodes, then features: the encoder at the end is that of the second stage."""
+    encoders: dict[Stage, dict[str, torch.Tensor]] = {}
+
+    def keep(running: Trainer) -> None:
+        weights = running.agent.encoder.state_dict()
+        encoders[running.state.stage] = {name: values.clone() for name, values in weights.items()}
+
+    training = replace(BEFORE, frames=400, glimpses=0.3, freeze_at=0.6)
+    end = trainer(tmp_path / "run", training, on_step=keep).train().encoder.state_dict()
+    assert list(encoders) == [Stage.GLIMPSES, Stage.EPISODES, Stage.FEATURES]
+    for name, values in encoders[Stage.FEATURES].items():
+        assert torch.equal(values, end[name]), name
+        assert not torch.equal(values, encoders[Stage.GLIMPSES][name]), name
+
+
+def test_features_of_a_run_that_got_no_further_are_made_anew(tmp_path, begun):
     run = tmp_path / "run"
     run.mkdir()
     np.save(run / FEATURES, np.zeros((3, AGENT.width), np.float16))  # of other demonstrations
-    trainer(run, frozen(begun))
+    trainer(run, frozen(begun)).train()
     assert np.load(run / FEATURES).shape == (sum(MadeUp(20).lengths), AGENT.width)
 
 
-def test_a_killed_run_goes_on_with_the_same_weights(tmp_path, begun):
+@pytest.mark.parametrize("freeze_at", [0.0, 0.5])
+def test_a_killed_run_goes_on_with_the_same_weights(tmp_path, begun, freeze_at):
     class Killed(Exception):
         pass
 
-    def kill(running: Trainer) -> None:
-        if running.state.step == 3:
-            raise Killed
+    def kill_at(step: int):
+        def kill(running: Trainer) -> None:
+            if running.state.step == step:
+                raise Killed
 
-    whole = trainer(tmp_path / "whole", frozen(begun)).train().state_dict()
-    with pytest.raises(Killed):
-        trainer(tmp_path / "killed", frozen(begun), on_step=kill).train()
+        return kill
+
+    training = frozen(begun, freeze_at=freeze_at)
+    whole = trainer(tmp_path / "whole", training).train().state_dict()
+    for step in (3, 6):
+        with pytest.raises(Killed):
+            trainer(tmp_path / "killed", training, on_step=kill_at(step)).train()
     assert (tmp_path / "killed" / FEATURES).exists()
-    again = trainer(tmp_path / "killed", frozen(begun)).train().state_dict()
+    again = trainer(tmp_path / "killed", training).train().state_dict()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
@@ -112,15 +134,19 @@ def test_a_deeper_agent_begins_as_the_one_it_starts_from(tmp_path, begun):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"mirror": 0.5}, {"shift": 1}, {"start": ""}, {"glimpses": 0.1}],
-    ids=["mirror", "shift", "no start", "glimpses"],
+    ("changes", "message"),
+    [
+        ({"start": ""}, "name one"),
+        ({"glimpses": 0.1}, "not below glimpses"),
+        ({"freeze_at": 1.5}, "at most 1"),
+    ],
+    ids=["no start", "glimpses", "too late"],
 )
-def test_what_would_change_the_pictures_is_refused(tmp_path, changes):
-    with pytest.raises(ValueError, match="frozen_encoder"):
+def test_contradictions_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
         frozen(tmp_path, **changes)
 
 
 def test_an_agent_that_redraws_pictures_needs_them(tmp_path, begun):
-    with pytest.raises(ValueError, match="frozen_encoder"):
+    with pytest.raises(ValueError, match="freeze_at"):
         trainer(tmp_path / "run", frozen(begun), replace(AGENT, reconstruct=True))

@@ -6,10 +6,13 @@ import pytest
 
 from agents.batches import Several
 from agents.config import TrainingConfig
+from agents.curriculum import Stage
 from agents.glimpses import Glimpses
 from agents.training import RunOptions, Trainer
 from tests.agents.examples import tiny
 from tests.agents.made_up import MadeUp
+
+GLIMPSES = Stage.GLIMPSES
 
 
 class Retold:
@@ -118,10 +121,12 @@ def test_a_run_takes_glimpses_first_and_episodes_then(tmp_path, share):
         tiny(image_size=(16, 16)),
         config,
         RunOptions(device="cpu"),
-        on_step=lambda trainer: taken.append((trainer.state.frames, trainer.state.glimpsing)),
+        on_step=lambda trainer: taken.append(
+            (trainer.state.frames, trainer.state.stage is GLIMPSES)
+        ),
         say=lambda line: None,
     )
-    assert run.state.glimpsing == (share > 0.0)
+    assert (run.state.stage is GLIMPSES) == (share > 0.0)
     run.train()
     assert [more for _, more in taken] == [frames < share * 400 for frames, _ in taken]
     if share:

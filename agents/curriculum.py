@@ -1,0 +1,111 @@
+"""What a run learns from, stage by stage: single pictures, episodes, features of episodes.
+
+First an encoder learns to tell things apart, from glimpses; then all learns together, from whole
+episodes; at last the encoder may stay as it is, and the rest learn on, several times as fast.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from agents.batches import Batches, Demonstrations, Portion, Position, prefetch
+from agents.config import TrainingConfig
+from agents.encoded import Encoded, features_of
+from agents.glimpses import BATCH_SHARE, Glimpses
+from agents.model import Agent
+from agents.ranks import Ranks
+
+#: Where a run keeps the features of its demonstrations, once the encoder stays as it is.
+FEATURES = "features.npy"
+
+
+class Stage(StrEnum):
+    """What a batch is made of."""
+
+    GLIMPSES = "glimpses"
+    EPISODES = "episodes"
+    FEATURES = "features"
+
+
+def stage_at(config: TrainingConfig, done: float) -> Stage:
+    """The stage in which that share of the budget is spent."""
+    if done < config.glimpses:
+        return Stage.GLIMPSES
+    return Stage.EPISODES if done < config.freeze_at else Stage.FEATURES
+
+
+class Curriculum:
+    """Portions of demonstrations for every stage.
+
+    Args:
+        demonstrations: whole episodes.
+        agent: encodes their pictures for the last stage.
+        training: batch size, augmentation, stages and seed.
+        run: the run's directory, for the features.
+        ranks: the processes that share every batch.
+        passes: into how many batches a process cuts its share.
+        say: where lines of progress go.
+    """
+
+    def __init__(
+        self,
+        demonstrations: Demonstrations,
+        agent: Agent,
+        training: TrainingConfig,
+        run: Path,
+        ranks: Ranks,
+        passes: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._agent, self._training, self._ranks = agent, training, ranks
+        self._features, self._passes, self._say = run / FEATURES, passes, say
+        self._demonstrations = demonstrations
+        self.episodes = self._batches(demonstrations, training)
+
+    def stream(self, stage: Stage, position: Position) -> Generator[Portion, None, None]:
+        """The stage's portions from that position on, without end; close it when done."""
+        with contextlib.ExitStack() as stack:
+            batches = self.episodes
+            if stage is Stage.GLIMPSES:
+                glimpses = stack.enter_context(contextlib.closing(Glimpses(self._demonstrations)))
+                size = max(1, int(BATCH_SHARE * self._training.batch_frames))
+                alone = replace(self._training, batch_episodes=size, batch_frames=size)
+                batches = self._batches(glimpses, alone)
+            elif stage is Stage.FEATURES:
+                # Features have no left and right, and cannot be shifted.
+                plain = replace(self._training, mirror=0.0, shift=0)
+                batches = self._batches(self._encoded(anew=position == Position()), plain)
+            portions = prefetch(batches.stream(position))
+            yield from stack.enter_context(contextlib.closing(portions))
+
+    def _batches(self, demonstrations: Demonstrations, training: TrainingConfig) -> Batches:
+        return Batches(
+            demonstrations,
+            self._agent.config,
+            training,
+            rank=self._ranks.rank,
+            ranks=self._ranks.ranks,
+            passes=self._passes,
+            pin=self._ranks.device.type == "cuda",
+        )
+
+    def _encoded(self, anew: bool) -> Encoded:
+        """The demonstrations' features, written to the run's directory by the first process."""
+        if self._ranks.first:
+            if anew:
+                self._features.unlink(missing_ok=True)  # of a run that got no further, perhaps
+            features_of(
+                self._demonstrations,
+                self._agent.encoder,
+                self._agent.config.width,
+                self._features,
+                device=self._ranks.device,
+                precision=self._training.precision,
+                say=self._say,
+            )
+        self._ranks.wait()
+        return Encoded(self._demonstrations, np.load(self._features, mmap_mode="r"))
