@@ -82,6 +82,11 @@ class Curriculum:
             portions = prefetch(batches.stream(position))
             yield from stack.enter_context(contextlib.closing(portions))
 
+    def clean(self) -> None:
+        """Remove what a finished run needs no more."""
+        if self._ranks.first:
+            self._features.unlink(missing_ok=True)
+
     def _batches(self, demonstrations: Demonstrations, training: TrainingConfig) -> Batches:
         return Batches(
             demonstrations,

@@ -230,6 +230,7 @@ class Trainer:
         self.state.finished = True
         self._save(checkpoint.FINAL)
         self._save(checkpoint.LAST)
+        self.curriculum.clean()
 
     def _advance(self, portion: Portion) -> None:
         """One optimizer step."""

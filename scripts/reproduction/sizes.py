@@ -7,6 +7,15 @@ from typing import Any, Final
 
 EXPERIMENTS: Final = ("confounding", "features", "hard", "basic")
 
+#: How agents for Intervention learn: to see, then all together, then the memory alone, for which
+#: most of the budget is. Both arms alike.
+_STAGES: Final = {
+    "decisive_weight": 3.0,
+    "foretell_weight": 0.3,
+    "glimpses": 0.2,
+    "freeze_at": 0.35,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
@@ -40,11 +49,7 @@ class Sizes:
     )
     single_training: Mapping[str, Any] = field(default_factory=dict)
     intervention_training: Mapping[str, Any] = field(
-        default_factory=lambda: {
-            "batch_episodes": 12,
-            "batch_frames": 768,
-            "decisive_weight": 3.0,
-        }
+        default_factory=lambda: {**_STAGES, "batch_episodes": 24, "batch_frames": 1536}
     )
 
 
@@ -64,16 +69,16 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             agent="tiny",
             intervention_agent={},
             single_training={"batch_episodes": 2, "warmup_steps": 1},
-            intervention_training={"batch_episodes": 2, "warmup_steps": 1},
+            intervention_training={**_STAGES, "batch_episodes": 2, "warmup_steps": 1},
         ),
         "cpu": Sizes(
-            single_episodes=12_000,
-            intervention_episodes=7_000,
+            single_episodes=16_000,
+            intervention_episodes=6_000,
             practice_episodes=3_000,
-            single_frames=2_400_000,
-            intervention_frames=8_000_000,
+            single_frames=900_000,
+            intervention_frames=4_000_000,
             exam_episodes=300,
-            curve_points=8,
+            curve_points=3,
             curve_episodes=50,
             seeds={"confounding": 3, "features": 2, "hard": 2, "basic": 1},
         ),
@@ -88,7 +93,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             curve_episodes=100,
             seeds=dict.fromkeys(EXPERIMENTS, 5),
             single_training={"batch_episodes": 48, "batch_frames": 1536},
-            intervention_training={"batch_episodes": 32, "batch_frames": 2048},
+            intervention_training={**_STAGES, "batch_episodes": 32, "batch_frames": 2048},
         ),
     }
 )

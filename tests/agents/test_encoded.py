@@ -97,8 +97,12 @@ def test_features_of_a_run_that_got_no_further_are_made_anew(tmp_path, begun):
     run = tmp_path / "run"
     run.mkdir()
     np.save(run / FEATURES, np.zeros((3, AGENT.width), np.float16))  # of other demonstrations
-    trainer(run, frozen(begun)).train()
-    assert np.load(run / FEATURES).shape == (sum(MadeUp(20).lengths), AGENT.width)
+    found: list[tuple[int, ...]] = []
+    trainer(
+        run, frozen(begun), on_step=lambda _: found.append(np.load(run / FEATURES).shape)
+    ).train()
+    assert found[0] == (sum(MadeUp(20).lengths), AGENT.width)
+    assert not (run / FEATURES).exists(), "a finished run needs none"
 
 
 @pytest.mark.parametrize("freeze_at", [0.0, 0.5])
