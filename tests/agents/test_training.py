@@ -225,14 +225,15 @@ def test_counts_are_those_that_the_losses_divide_by():
     torch.testing.assert_close(part(alone, named(sizes[0] / sizes[0]), config), alone.total)
 
 
+#: A few steps of every stage: glimpses, episodes, features.
+EXACT = replace(TRAINING, precision="float32", frames=200, freeze_at=0.6)
 WORKER = """
 import sys, torch
 from dataclasses import replace
 from pathlib import Path
-from tests.agents.test_training import AGENT, TRAINING, SAVING, trainer
+from tests.agents.test_training import AGENT, EXACT, trainer
 torch.set_num_threads(1)
-exact = replace(TRAINING, precision="float32", frames=120)
-run = trainer(Path(sys.argv[1]), exact, replace(AGENT, dropout=0.0))
+run = trainer(Path(sys.argv[1]), EXACT, replace(AGENT, dropout=0.0))
 run.train()
 run.ranks.leave()
 """
@@ -250,8 +251,7 @@ def test_two_processes_train_the_agent_that_one_would(tmp_path):
         for rank in range(2)
     ]
     assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
-    exact = replace(TRAINING, precision="float32", frames=120)
-    trainer(tmp_path / "one", exact, replace(AGENT, dropout=0.0)).train()
+    trainer(tmp_path / "one", EXACT, replace(AGENT, dropout=0.0)).train()
     one, two = finished(tmp_path / "one"), finished(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4, msg=name)
