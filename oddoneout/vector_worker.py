@@ -10,9 +10,11 @@ import contextlib
 import mmap
 import os
 import pickle
+import select
 import signal
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +63,11 @@ def _objects(values: Iterable[Any]) -> NDArray[np.object_]:
     for i, item in enumerate(items):
         array[i] = item
     return array
+
+
+#: How long a worker stays awake for the next message. A processor that has gone to sleep takes
+#: longer to wake up than a vector step of a few rooms takes.
+_AWAKE_SECONDS: Final = 1e-3
 
 
 _BITS: Final = {dimension.value: 1 << i for i, dimension in enumerate(Dimension)}
@@ -238,6 +245,19 @@ class Group:
             env.close()
 
 
+class _Listener:
+    """Waits a moment for a message without going to sleep, and lets others run meanwhile."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._poll = select.poll()
+        self._poll.register(connection.fileno(), select.POLLIN)
+
+    def __call__(self) -> None:
+        end = time.perf_counter() + _AWAKE_SECONDS
+        while not self._poll.poll(0) and time.perf_counter() < end:
+            os.sched_yield()
+
+
 def serve(connection: Connection, memory_fd: int) -> None:
     """Do what the parent asks until it says to close, or is gone."""
     group: Group | None = None
@@ -247,7 +267,9 @@ def serve(connection: Connection, memory_fd: int) -> None:
         board = Board.over(memory, num_envs, image_size)
         group = Group(board, first, count, level, arguments)
         connection.send(("done", None))
+        listen = _Listener(connection)
         while True:
+            listen()
             message = connection.recv_bytes()
             if message == STEP:
                 group.step()
