@@ -78,8 +78,9 @@ class State:
     finished: bool = False
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "State":
-        stage = Stage(values.get("stage", Stage.EPISODES))
+    def from_json(cls, values: Mapping[str, Any], stage: Stage) -> "State":
+        """What was saved; earlier versions had one ``stage`` only and did not name it."""
+        stage = Stage(values.get("stage", stage))
         return cls(**{**values, "stage": stage, "position": Position(**values["position"])})
 
 
@@ -348,7 +349,7 @@ class Trainer:
                 remembered.setdefault(name, {})[what] = value
         for name, parameter in trained(self.agent).items():
             self.optimizer.restore(parameter, remembered.get(name, {}))
-        self.state = State.from_json(meta.state)
+        self.state = State.from_json(meta.state, self.state.stage)
         self.say(f"going on with {self.run} at {self.state.frames:,} frames")
 
 

@@ -127,6 +127,23 @@ def test_a_killed_run_goes_on_with_the_same_weights(tmp_path, begun, freeze_at):
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+def test_a_run_that_an_earlier_version_began_goes_on_with_features(tmp_path, begun):
+    class Stopped(Exception):
+        pass
+
+    def stop(running: Trainer) -> None:
+        if running.state.step == 3:
+            raise Stopped
+
+    run = tmp_path / "run"
+    with pytest.raises(Stopped):
+        trainer(run, frozen(begun), on_step=stop).train()
+    tensors, meta = checkpoint.read(run / checkpoint.LAST)
+    state = {name: value for name, value in meta.state.items() if name != "stage"}
+    checkpoint.save(run / checkpoint.LAST, tensors, replace(meta, state=state))
+    assert trainer(run, frozen(begun)).state.stage is Stage.FEATURES
+
+
 def test_a_deeper_agent_begins_as_the_one_it_starts_from(tmp_path, begun):
     start = replace(BEFORE, start=str(begun))
     deeper = trainer(tmp_path / "deeper", start, replace(AGENT, layers=4)).agent.eval()
