@@ -63,7 +63,6 @@ class Curriculum:
     ) -> None:
         self._agent, self._training, self._ranks = agent, training, ranks
         self._features, self._passes, self._say = run / FEATURES, passes, say
-        self._demonstrations = demonstrations
         self.episodes = self._batches(demonstrations, training)
 
     def stream(self, stage: Stage, position: Position) -> Generator[Portion, None, None]:
@@ -71,7 +70,9 @@ class Curriculum:
         with contextlib.ExitStack() as stack:
             batches = self.episodes
             if stage is Stage.GLIMPSES:
-                glimpses = stack.enter_context(contextlib.closing(Glimpses(self._demonstrations)))
+                glimpses = stack.enter_context(
+                    contextlib.closing(Glimpses(self.episodes.demonstrations))
+                )
                 size = max(1, int(BATCH_SHARE * self._training.batch_frames))
                 alone = replace(self._training, batch_episodes=size, batch_frames=size)
                 batches = self._batches(glimpses, alone)
@@ -100,11 +101,12 @@ class Curriculum:
 
     def _encoded(self, anew: bool) -> Encoded:
         """The demonstrations' features, written to the run's directory by the first process."""
+        demonstrations = self.episodes.demonstrations
         if self._ranks.first:
             if anew:
                 self._features.unlink(missing_ok=True)  # of a run that got no further, perhaps
             features_of(
-                self._demonstrations,
+                demonstrations,
                 self._agent.encoder,
                 self._agent.config.width,
                 self._features,
@@ -113,4 +115,4 @@ class Curriculum:
                 say=self._say,
             )
         self._ranks.wait()
-        return Encoded(self._demonstrations, np.load(self._features, mmap_mode="r"))
+        return Encoded(demonstrations, np.load(self._features, mmap_mode="r"))

@@ -2,7 +2,7 @@
 
 The steps of an episode resemble one another, and a batch of 16 episodes shows 16 rooms. As many
 single pictures show as many rooms as pictures, so that an encoder learns from them to tell things
-apart in a third of the frames (agents/pretrained/README.md has the measurement). What is said
+apart in a third of the frames (docs/training.md has the measurement). What is said
 while an object is looked at depends on what is seen at that step alone; so does much of walking.
 """
 
