@@ -215,7 +215,8 @@ def _meta(path: Path, values: Mapping[str, Any]) -> Meta:
             f"{path} has format {values.get('format')!r}, this version reads {FORMAT}"
         )
     return Meta(
-        agent=_config(path, AgentConfig, values["agent"]),
+        # Earlier versions' agents had no such head.
+        agent=_config(path, AgentConfig, {"recollect": False, **values["agent"]}),
         training=_config(path, TrainingConfig, _today(values["training"])),
         demonstrations=tuple(values["demonstrations"]),
         state=values["state"],

@@ -52,6 +52,8 @@ class AgentConfig:
         dropout: probability, within the memory.
         reconstruct: add a head that redraws the image from its features (auxiliary loss).
         predict_reward: add a head that predicts the reward about to come (auxiliary loss).
+        recollect: add a head that tells which words of explanations were said in the trial so
+            far, once or more often (auxiliary loss, see `agents.recollection`).
 
     Raises:
         ValueError: if the numbers contradict each other.
@@ -74,6 +76,7 @@ class AgentConfig:
     dropout: float = 0.0
     reconstruct: bool = False
     predict_reward: bool = False
+    recollect: bool = True
 
     def __post_init__(self) -> None:
         for name in ("actions", "vocabulary", "sentence_words", "instruction_words", "width"):
@@ -148,6 +151,8 @@ class TrainingConfig:
         explanation_weight: of the explanation loss; 0 is the no-explanation arm.
         foretell_weight: within the explanation loss, of predicting during a search how its choice
             will be explained.
+        recollect_weight: within the explanation loss, of telling which words were said before,
+            if the agent has that head.
         silence_weight: within the explanation loss, of saying nothing where nothing stands.
         reconstruction_weight: of the image loss, if the agent has that head.
         reward_weight: of the reward loss, if the agent has that head.
@@ -156,7 +161,7 @@ class TrainingConfig:
         precision: "bf16" (autocast), "float32", or "auto": bf16 where the device computes in it.
         seed: of initialization, order and augmentation.
         start: a run or checkpoint whose weights training begins from; "" begins anew. The agent
-            may have more layers than that one.
+            may have more layers than that one, and the head that recollects or not.
         freeze_at: share of the budget after which the encoder stays as it is: every picture is
             encoded once and the rest learns on, several times as fast (pictures are no longer
             mirrored or shifted then). 1: never; 0: from the beginning, with `start`'s encoder.
@@ -182,6 +187,7 @@ class TrainingConfig:
     explanation_weight: float = 1.0
     silence_weight: float = 0.1
     foretell_weight: float = 0.5
+    recollect_weight: float = 0.3
     reconstruction_weight: float = 0.1
     reward_weight: float = 0.1
     mirror: float = 0.5
@@ -200,6 +206,7 @@ class TrainingConfig:
             "explanation_weight",
             "silence_weight",
             "foretell_weight",
+            "recollect_weight",
             "reconstruction_weight",
         ):
             _at_least(self, name, 0)

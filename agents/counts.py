@@ -29,6 +29,7 @@ def counts(batch: Batch, config: TrainingConfig) -> Tensor:
     during = (spoken & ~batch.targets.explaining).sum()
     after = (spoken & batch.targets.explaining).sum()
     foretold = (valid & (batch.targets.coming > 0)).sum()
+    searching = (valid & ~batch.targets.explaining).sum()
     silent = (valid & (told == 0)).sum()
     frames = valid.sum()
     found = {
@@ -36,6 +37,7 @@ def counts(batch: Batch, config: TrainingConfig) -> Tensor:
         "explanation": during + after,
         "silence": silent,
         "foretelling": foretold,
+        "recollection": searching,
         "reconstruction": frames,
         "reward": frames,
         "action_accuracy": actions,
@@ -43,6 +45,7 @@ def counts(batch: Batch, config: TrainingConfig) -> Tensor:
         "properties_accuracy": during,
         "outcome_accuracy": after,
         "foretelling_accuracy": foretold,
+        "recollection_accuracy": searching,
         "silence_accuracy": silent,
     }
     return torch.stack([found[name].double() for name in NAMES])
@@ -73,6 +76,7 @@ def part(losses: Losses, shares: Mapping[str, Tensor], config: TrainingConfig) -
             share("explanation")
             + config.silence_weight * share("silence")
             + config.foretell_weight * share("foretelling")
+            + config.recollect_weight * share("recollection")
         )
         + config.reconstruction_weight * share("reconstruction")
         + config.reward_weight * share("reward")

@@ -30,6 +30,8 @@ class Losses:
         explanation: cross-entropy per standing sentence, summed over its words.
         silence: cross-entropy of saying nothing where nothing stands.
         foretelling: cross-entropy per outcome to come, at every step of its search.
+        recollection: cross-entropy per step of a search, summed over all words, 0 without that
+            head.
         reconstruction: mean squared error of redrawn images, 0 without that head.
         reward: mean squared error of predicted rewards, 0 without that head.
         action_accuracy: share of labels that are the likeliest action.
@@ -37,6 +39,8 @@ class Losses:
         properties_accuracy: share of sentences during the search with every word predicted.
         outcome_accuracy: the same after a choice.
         foretelling_accuracy: share of outcomes to come with every word predicted.
+        recollection_accuracy: share of a search's steps at which it is known of every word how
+            often it was said.
         silence_accuracy: share of silent steps at which nothing would be said.
     """
 
@@ -45,6 +49,7 @@ class Losses:
     explanation: Tensor
     silence: Tensor
     foretelling: Tensor
+    recollection: Tensor
     reconstruction: Tensor
     reward: Tensor
     action_accuracy: Tensor
@@ -52,6 +57,7 @@ class Losses:
     properties_accuracy: Tensor
     outcome_accuracy: Tensor
     foretelling_accuracy: Tensor
+    recollection_accuracy: Tensor
     silence_accuracy: Tensor
 
 
@@ -74,6 +80,7 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     action = action_loss(outputs.logits, labels, imitated, decisive, config)
     explanation, silence = explanation_losses(spelling)
     foretelling = sentence_loss(spelling.foretold, spelling.coming)
+    recollection, recollected = recollection_losses(spelling)
     reconstruction = reconstruction_loss(outputs, batch)
     reward = reward_loss(outputs, batch)
 
@@ -82,13 +89,19 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     return Losses(
         total=action
         + config.explanation_weight
-        * (explanation + config.silence_weight * silence + config.foretell_weight * foretelling)
+        * (
+            explanation
+            + config.silence_weight * silence
+            + config.foretell_weight * foretelling
+            + config.recollect_weight * recollection
+        )
         + config.reconstruction_weight * reconstruction
         + config.reward_weight * reward,
         action=action,
         explanation=explanation,
         silence=silence,
         foretelling=foretelling,
+        recollection=recollection,
         reconstruction=reconstruction,
         reward=reward,
         action_accuracy=mean(right, imitated),
@@ -97,6 +110,7 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
         outcome_accuracy=mean(spelled, outcome),
         foretelling_accuracy=spelled_right(spelling.foretold, spelling.coming).float().sum()
         / max(1, len(spelling.coming)),
+        recollection_accuracy=recollected,
         silence_accuracy=spelling.silent.argmax(-1).eq(0).float().sum()
         / max(1, len(spelling.silent)),
     )
@@ -146,6 +160,17 @@ def explanation_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
         silent, torch.zeros(len(silent), dtype=torch.int64, device=silent.device), reduction="sum"
     ) / max(1, len(silent))
     return sentence_loss(spelling.logits, spelling.words), silence
+
+
+def recollection_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
+    """Cross-entropy (R, V, KINDS) against (R, V) per step, and the share of steps all right."""
+    logits, said = spelling.recollected, spelling.said
+    if logits is None or said is None:
+        zero = spelling.logits.new_zeros((), dtype=torch.float32)
+        return zero, zero
+    each = F.cross_entropy(logits.float().flatten(0, 1), said.flatten(), reduction="sum")
+    right = (logits.argmax(-1) == said).all(-1)
+    return each / max(1, len(said)), right.float().sum() / max(1, len(said))
 
 
 def reconstruction_loss(outputs: Outputs, batch: Batch) -> Tensor:

@@ -14,6 +14,7 @@ from agents.batch import Batch, Inputs
 from agents.config import AgentConfig
 from agents.encoder import Redrawer, build_encoder
 from agents.memory import Cache, Memory
+from agents.recollection import KINDS, recollections
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,9 @@ class Spelling:
         foretold: (K, W, V) next-word scores of the outcome to come, at the K steps of searches
             that end in a choice.
         coming: int64 (K, W) the true words of those outcomes.
+        recollected: (R, V, KINDS) scores of how often each word was said in the trial so far, at
+            the R steps of searches, with `recollect`; else None.
+        said: int64 (R, V), how often it was; None without that head.
     """
 
     logits: Tensor
@@ -36,6 +40,8 @@ class Spelling:
     silent: Tensor
     foretold: Tensor
     coming: Tensor
+    recollected: Tensor | None = None
+    said: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +84,21 @@ class Agent(nn.Module):
         self.decoder = Decoder(config)
         self.redrawer = Redrawer(config) if config.reconstruct else None
         self.reward = nn.Linear(config.width, 1) if config.predict_reward else None
+        self.recollection = (
+            nn.Linear(config.width, config.vocabulary * KINDS) if config.recollect else None
+        )
         for embedding in (self.instruction, self.previous_action):
             nn.init.normal_(embedding.weight, std=0.2)
-        with torch.no_grad():
-            self.instruction.weight[0].zero_()
         # A nearly uniform first policy: the loss starts at log(actions), not above it.
         nn.init.normal_(self.policy.weight, std=0.01)
         nn.init.zeros_(self.policy.bias)
+        with torch.no_grad():
+            self.instruction.weight[0].zero_()
+            if self.recollection is not None:
+                # At first as if nothing had been said, which is true of most words.
+                nothing = torch.tensor([3.0, 0.0, 0.0])
+                self.recollection.weight.zero_()
+                self.recollection.bias.copy_(nothing.repeat(config.vocabulary))
 
     def forward(self, batch: Batch | Inputs) -> Outputs:
         """Whole episodes at once, with the spelling (teacher-forced) where targets are given.
@@ -181,6 +195,10 @@ class Agent(nn.Module):
         sentences, rows = batch.targets.sentences, told[spoken]
         searching = valid & (batch.targets.coming > 0)
         outcomes = batch.targets.coming[searching]
+        recollected = said = None
+        if self.recollection is not None:
+            asked, said = recollections(batch, self.config.vocabulary)
+            recollected = self.recollection(states[asked]).unflatten(-1, (-1, KINDS))
         decoder = self.decoder
         return Spelling(
             logits=decoder(decoder.state(states[spoken]), sentences, rows),
@@ -189,6 +207,8 @@ class Agent(nn.Module):
             silent=decoder.first(decoder.state(quiet)),
             foretold=decoder(decoder.ahead(states[searching]), sentences, outcomes),
             coming=sentences[outcomes],
+            recollected=recollected,
+            said=said,
         )
 
 

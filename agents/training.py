@@ -329,12 +329,15 @@ class Trainer:
         """Take over another run's weights, and nothing else of it."""
         other, meta = checkpoint.load_agent(path)
         ours = self.meta.agent
-        if meta.agent.layers > ours.layers or meta.agent != replace(ours, layers=meta.agent.layers):
+        alike = replace(ours, layers=meta.agent.layers, recollect=meta.agent.recollect)
+        if meta.agent.layers > ours.layers or meta.agent != alike:
             raise checkpoint.CheckpointError(
                 f"{path} holds an agent of another shape: {meta.agent}, not {ours}"
             )
         # Layers that the other lacks begin as the identity: at first nothing changes.
-        checkpoint.fill(path, self.agent, {**self.agent.state_dict(), **other.state_dict()})
+        weights = self.agent.state_dict()
+        known = {name: value for name, value in other.state_dict().items() if name in weights}
+        checkpoint.fill(path, self.agent, {**weights, **known})
 
     def _restore(self) -> None:
         path = self.run / checkpoint.LAST

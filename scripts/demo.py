@@ -58,7 +58,8 @@ class Sizes:
 
 # Half of the "cpu" preset's filters: twice as many frames in the same time, and as much learnt
 # from each, where a color is all that has to be seen.
-FULL: Final = Sizes(8000, 250, 300, 100, 5, "cpu", {"channels": (16, 32)}, 4_000_000, 150_000, 64)
+_AGENT: Final = {"channels": (16, 32), "recollect": False}
+FULL: Final = Sizes(8000, 250, 300, 100, 5, "cpu", _AGENT, 4_000_000, 150_000, 64)
 QUICK: Final = Sizes(16, 8, 3, 1, 1, "tiny", {}, 400, 0, 2)
 
 

@@ -98,13 +98,20 @@ def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
         explanation_weight=0.5,
         silence_weight=0.2,
         foretell_weight=0.3,
+        recollect_weight=0.7,
         reconstruction_weight=3.0,
         reward_weight=2.0,
     )
     result = losses(outputs, batch, config)
     expected = (
         result.action
-        + 0.5 * (result.explanation + 0.2 * result.silence + 0.3 * result.foretelling)
+        + 0.5
+        * (
+            result.explanation
+            + 0.2 * result.silence
+            + 0.3 * result.foretelling
+            + 0.7 * result.recollection
+        )
         + 3.0 * result.reconstruction
         + 2.0 * result.reward
     )

@@ -1,0 +1,49 @@
+"""What has been said so far in a trial, as a target: memory taught by the explanations themselves.
+
+To be odd is to be the only one of its kind: the words of an odd object's odd value stand in one
+description of its trial and in no other. Whoever knows which words were said once, and which in
+several descriptions, knows what is odd. That is asked at every step of a search, long before an
+outcome tells whether it was understood; it is worked out from the sentences that the agent is
+trained to predict anyway, and from nothing else.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from agents.batch import Batch
+
+#: A word has stood in no sentence of the trial so far, in one, or in several different ones.
+KINDS: Final = 3
+
+
+def recollections(batch: Batch, vocabulary: int) -> tuple[Tensor, Tensor]:
+    """At which steps to recollect, and what.
+
+    Args:
+        batch: whole episodes, or parts of them.
+        vocabulary: number of words.
+
+    Returns:
+        bool (B, T), the steps of searches; and of those N steps, row by row, int64 (N,
+        vocabulary): in how many different sentences of the trial's search each word has stood up
+        to and with that step, counted to ``KINDS`` - 1.
+    """
+    told, trials = batch.targets.told, batch.inputs.trials
+    searching = batch.inputs.valid & ~batch.targets.explaining
+    heard = searching & (told > 0)
+    same = (told[:, :, None] == told[:, None, :]) & (trials[:, :, None] == trials[:, None, :])
+    again = (same & heard[:, None, :]).tril(-1).any(-1)
+    words = batch.targets.sentences
+    bags = words.new_zeros(len(words), vocabulary).scatter_(1, words, 1)
+    bags[:, 0] = 0
+    said = bags[told] * (heard & ~again)[..., None]
+    counts = said.cumsum(1)
+    # Less what had been said before the trial began.
+    steps = torch.arange(told.shape[1], device=told.device).expand_as(told)
+    new = torch.ones_like(heard)
+    new[:, 1:] = trials[:, 1:] != trials[:, :-1]
+    begins = torch.where(new, steps, 0).cummax(1).values
+    earlier = (counts - said).gather(1, begins[..., None].expand_as(counts))
+    return searching, (counts - earlier)[searching].clamp(max=KINDS - 1)
