@@ -4,6 +4,7 @@ The steps of an episode resemble one another, and a batch of 16 episodes shows 1
 single pictures show as many rooms as pictures, so that an encoder learns from them to tell things
 apart in a third of the frames (docs/training.md has the measurement). What is said
 while an object is looked at depends on what is seen at that step alone; so does much of walking.
+The memory's layers are left out until there is something to remember.
 """
 
 import mmap
@@ -17,7 +18,7 @@ from agents.batches import Demonstrations
 from oddoneout.demos.trajectory import Trajectory
 
 #: Pictures in a batch, as a share of the frames in a batch of episodes: each says more.
-BATCH_SHARE: Final = 0.5
+BATCH_SHARE: Final = 1 / 3
 
 
 class Glimpses:

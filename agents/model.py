@@ -100,14 +100,19 @@ class Agent(nn.Module):
                 self.recollection.weight.zero_()
                 self.recollection.bias.copy_(nothing.repeat(config.vocabulary))
 
-    def forward(self, batch: Batch | Inputs) -> Outputs:
+    def forward(self, batch: Batch | Inputs, remember: bool = True) -> Outputs:
         """Whole episodes at once, with the spelling (teacher-forced) where targets are given.
 
         The one entry for training, so that data-parallel wrappers see every parameter used.
+
+        Args:
+            batch: what is seen, perhaps with targets.
+            remember: False leaves the memory's layers out, which begin as the identity: every
+                step is then read from what is seen at that step alone.
         """
         if isinstance(batch, Inputs):
-            return self.act(batch)
-        outputs = self.act(batch.inputs)
+            return self.act(batch, remember)
+        outputs = self.act(batch.inputs, remember)
         spelling = self._spell(outputs.states, batch)
         return Outputs(
             logits=outputs.logits,
@@ -118,10 +123,11 @@ class Agent(nn.Module):
             rewards=None if self.reward is None else self.reward(outputs.states)[..., 0].float(),
         )
 
-    def act(self, inputs: Inputs) -> Outputs:
+    def act(self, inputs: Inputs, remember: bool = True) -> Outputs:
         """Actions and states of whole episodes, from what the agent sees and nothing else."""
         features = self._features(inputs.images)
-        states = self.memory(self._tokens(inputs, features), inputs.trials)
+        tokens = self._tokens(inputs, features)
+        states = self.memory(tokens, inputs.trials) if remember else self.memory.norm(tokens)
         return Outputs(logits=self.policy(states).float(), states=states, features=features)
 
     def begin(self, rows: int, device: torch.device | str | None = None) -> Cache:

@@ -185,6 +185,7 @@ class Trainer:
     def _enter(self, stage: Stage) -> None:
         """Train what that stage trains."""
         self.agent.encoder.requires_grad_(stage is not Stage.FEATURES)
+        self.agent.memory.stack.requires_grad_(stage is not Stage.GLIMPSES)
         self.network: nn.Module = self.agent
         if self.ranks.ranks > 1:
             self.network = nn.parallel.DistributedDataParallel(
@@ -258,7 +259,8 @@ class Trainer:
     def _descend(self, batch: Batch, size: Tensor, whole: Tensor) -> None:
         """Add the gradient of one batch's part of the whole loss."""
         with autocast(self.config.precision, self.ranks.device):
-            outputs = self.network(batch)
+            # A single picture leaves nothing to remember.
+            outputs = self.network(batch, remember=self.state.stage is not Stage.GLIMPSES)
         found = losses(outputs, batch, self.config)
         # Data parallelism takes the mean over processes of what here must be a sum.
         (part(found, named(size / whole), self.config) * self.ranks.ranks).backward()

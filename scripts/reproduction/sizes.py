@@ -7,13 +7,13 @@ from typing import Any, Final
 
 EXPERIMENTS: Final = ("confounding", "features", "hard", "basic")
 
-#: How agents for Intervention learn: to see, then all together, then the memory alone, for which
-#: most of the budget is. Both arms alike.
+#: How agents for Intervention learn: first to see, then the memory alone, for which most of the
+#: budget is. All arms alike.
 _STAGES: Final = {
     "decisive_weight": 3.0,
     "foretell_weight": 0.3,
-    "glimpses": 0.2,
-    "freeze_at": 0.35,
+    "glimpses": 0.32,
+    "freeze_at": 0.32,
 }
 
 
@@ -76,7 +76,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             intervention_episodes=6_000,
             practice_episodes=3_000,
             single_frames=900_000,
-            intervention_frames=4_000_000,
+            intervention_frames=4_400_000,
             exam_episodes=300,
             curve_points=3,
             curve_episodes=50,
