@@ -12,8 +12,8 @@ EXPERIMENTS: Final = ("confounding", "features", "hard", "basic")
 _STAGES: Final = {
     "decisive_weight": 3.0,
     "foretell_weight": 0.3,
-    "glimpses": 0.32,
-    "freeze_at": 0.32,
+    "glimpses": 0.26,
+    "freeze_at": 0.26,
 }
 
 
@@ -45,7 +45,7 @@ class Sizes:
     agent: str = "cpu"
     single_agent: Mapping[str, Any] = field(default_factory=dict)
     intervention_agent: Mapping[str, Any] = field(
-        default_factory=lambda: {"layers": 5, "width": 256, "heads": 8}
+        default_factory=lambda: {"layers": 3, "width": 256, "heads": 8}
     )
     single_training: Mapping[str, Any] = field(default_factory=dict)
     intervention_training: Mapping[str, Any] = field(
@@ -76,7 +76,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             intervention_episodes=6_000,
             practice_episodes=3_000,
             single_frames=900_000,
-            intervention_frames=4_400_000,
+            intervention_frames=4_600_000,
             exam_episodes=300,
             curve_points=3,
             curve_episodes=50,
