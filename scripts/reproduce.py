@@ -205,7 +205,7 @@ def arguments() -> argparse.Namespace:
         type=common.json_object,
         default={},
         metavar="JSON",
-        help="changes to the preset's sizes, e.g. '{\"single_frames\": 600000}'",
+        help="changes to the preset's sizes, e.g. '{\"basic_frames\": 600000}'",
     )
     parser.add_argument("--seeds", type=common.positive, help="agents per arm (the preset's)")
     parser.add_argument(

@@ -77,7 +77,9 @@ def test_every_cell_of_the_matrix_has_a_name_of_its_own(preset: str) -> None:
 
 def plain(training: TrainingConfig) -> TrainingConfig:
     """But for the weights of what is told, which arms may differ in."""
-    return dataclasses.replace(training, explanation_weight=1.0, foretell_weight=0.5)
+    return dataclasses.replace(
+        training, explanation_weight=1.0, foretell_weight=0.5, recollect_weight=0.3
+    )
 
 
 def test_arms_of_an_experiment_differ_in_nothing_but_what_they_are_told() -> None:
@@ -114,7 +116,7 @@ def test_unknown_experiments_cells_and_sizes_are_refused_by_name() -> None:
         "basic-full-0",
         "basic-none-0",
     ]
-    for changes in ({"wings": 2}, {"single_frames": 0}, {"single_frames": "many"}):
+    for changes in ({"wings": 2}, {"basic_frames": 0}, {"basic_frames": "many"}):
         with pytest.raises(UserError, match=next(iter(changes))):
             sized("tiny", changes)
     assert sized("cpu", {"seeds": {"basic": 4}}).seeds == {**PRESETS["cpu"].seeds, "basic": 4}

@@ -154,20 +154,25 @@ def _cell(
     trained: Mapping[str, Any] = MappingProxyType({}),
     **given: Any,
 ) -> Cell:
-    single = given["experiment"] in ("confounding", "basic")
-    training = sizes.single_training if single else sizes.intervention_training
-    agent = sizes.single_agent if single else sizes.intervention_agent
-    changes = {**agent, **given.pop("agent_changes", {})}
+    experiment = given["experiment"]
+    training = dict(sizes.staged_training)
+    agent = dict(sizes.staged_agent)
+    if experiment == "confounding":
+        frames, training, agent = sizes.confounded_frames, dict(sizes.confounded_training), {}
+    elif experiment == "basic":
+        frames = sizes.basic_frames
+    else:
+        frames = sizes.intervention_frames
     return Cell(
         seed=seed,
         training=TrainingConfig(
-            frames=sizes.single_frames if single else sizes.intervention_frames,
+            frames=frames,
             explanation_weight=1.0 if explained else 0.0,
             seed=seed,
             **{**training, **trained},
         ),
         agent=sizes.agent,
-        agent_changes=changes,
+        agent_changes={**agent, **given.pop("agent_changes", {})},
         episodes=sizes.exam_episodes,
         curve_points=sizes.curve_points,
         curve_episodes=sizes.curve_episodes,
@@ -179,7 +184,14 @@ def _confounding(sizes: Sizes, seed: int) -> list[Cell]:
     def demos(dimension: str) -> tuple[DemoSet, ...]:
         # Equal seeds: the three sets are the same rooms and moves, told differently.
         args = {"dimension": dimension}
-        return (_single(sizes, f"confounded-{dimension}", _CONFOUNDED, args),)
+        return (
+            DemoSet(
+                label=f"confounded-{dimension}",
+                env=_CONFOUNDED,
+                env_args=args,
+                episodes=sizes.confounded_episodes,
+            ),
+        )
 
     def rooms(dimension: str) -> tuple[Room, ...]:
         # Neither level tells which dimension counts, so the rooms serve any arm.
@@ -267,8 +279,8 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
     rooms = tuple(Room(d.value, _BASIC, {"dimension": d.value}) for d in Dimension)
     arms = (
         ("full", "full", "all", True, {}),
-        # Explains, but does not foretell: as the source's agents.
-        ("unforetold", "full", "all", True, {"foretell_weight": 0.0}),
+        # Explains, but neither foretells nor recollects: as the source's agents.
+        ("plain", "full", "all", True, {"foretell_weight": 0.0, "recollect_weight": 0.0}),
         ("properties", "full", "properties", True, {}),
         ("outcome", "full", "outcome", True, {}),
         ("none", "full", "all", False, {}),
@@ -281,11 +293,19 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
             seed,
             experiment="basic",
             arm=arm,
-            sets=(_single(sizes, f"basic-{told}", _BASIC, {"explanations": told}),),
+            sets=(
+                DemoSet(
+                    label=f"basic-{told}",
+                    env=_BASIC,
+                    env_args={"explanations": told},
+                    episodes=sizes.basic_episodes,
+                ),
+            ),
             hears=hears,
             rooms=rooms,
             explained=explained,
-            trained=trained,
+            # A trial has more to see than to remember.
+            trained={"glimpses": 0.4, "freeze_at": 0.4, **trained},
         )
         for arm, told, hears, explained, trained in arms
     ]
@@ -297,10 +317,6 @@ _CELLS: Final = {
     "hard": _hard,
     "basic": _basic,
 }
-
-
-def _single(sizes: Sizes, label: str, env: str, args: Mapping[str, Any]) -> DemoSet:
-    return DemoSet(label=label, env=env, env_args=args, episodes=sizes.single_episodes)
 
 
 def _lessons(sizes: Sizes, label: str, args: Mapping[str, Any]) -> tuple[DemoSet, ...]:

@@ -293,9 +293,10 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
         ),
         "basic": Experiment(
             title="Basic: which explanations help",
-            text="Trained on Basic rooms of all four dimensions under six kinds of explanation; "
-            "all arms see the same rooms and moves. Examined in fresh rooms, per dimension in "
-            "which one object is odd.",
+            text="Trained on Basic rooms of all four dimensions under six kinds of explanation, "
+            "and (plain) with full ones that are neither foretold nor recollected; all arms see "
+            "the same rooms and moves. Examined in fresh rooms, per dimension in which one object "
+            "is odd.",
             columns=lambda _: tuple(Column(d.value, d.value, analysis.success) for d in Dimension),
             targets=tuple(
                 Target(
@@ -308,7 +309,7 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             against=tuple(
                 ("full", arm, tuple(d.value for d in Dimension))
                 for arm in (
-                    "unforetold",
+                    "plain",
                     "properties",
                     "outcome",
                     "none",
