@@ -7,9 +7,10 @@ step, on any number of processes, with the batches it would have seen anyway.
 import itertools
 import queue
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from oddoneout.demos.trajectory import Trajectory
 from oddoneout.rules import language
 
 T = TypeVar("T")
+
+#: How many batches ahead demonstrations are told what will be asked of them.
+_NOTICE: Final = 4
 
 
 class Demonstrations(Protocol):
@@ -36,6 +40,15 @@ class Demonstrations(Protocol):
 
     def episode(self, index: int, /) -> Trajectory:
         """One episode; its arrays may be views of files."""
+        ...
+
+
+@runtime_checkable
+class Forewarned(Protocol):
+    """Demonstrations that fetch faster what they know will be asked for."""
+
+    def expect(self, indices: NDArray[np.int64], /) -> None:
+        """These episodes come soon."""
         ...
 
 
@@ -298,8 +311,14 @@ class Batches:
 
     def stream(self, position: Position = Position()) -> Iterator[Portion]:
         """Portions from that position on, without end."""
-        for step in self.order.walk(position):
-            yield self.portion(*step)
+        steps = self.order.walk(position)
+        coming: deque[tuple[Position, NDArray[np.int64], Position]] = deque()
+        while True:
+            while len(coming) <= _NOTICE:
+                coming.append(next(steps))
+                if isinstance(self.demonstrations, Forewarned):
+                    self.demonstrations.expect(coming[-1][1])
+            yield self.portion(*coming.popleft())
 
     def _batch(self, ids: NDArray[np.int64], changes: Changes) -> Batch:
         episodes = [self.demonstrations.episode(int(i)) for i in ids]

@@ -8,7 +8,6 @@ The memory's layers are left out until there is something to remember.
 """
 
 import mmap
-from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -36,7 +35,6 @@ class Glimpses:
 
     def __init__(self, demonstrations: Demonstrations) -> None:
         self._whole = [demonstrations.episode(i) for i in range(len(demonstrations))]
-        self._files = tuple(_files(episode.seen.images for episode in self._whole))
         searching = [~episode.told.explaining for episode in self._whole]
         spoken = [
             search & np.array([text != "" for text in episode.told.explanations])
@@ -49,6 +47,8 @@ class Glimpses:
         self._episodes = np.repeat(np.arange(len(counts)), counts)
         self._steps = np.concatenate([np.flatnonzero(of) for of in steps])
         self.lengths = np.ones(len(self._steps), np.int64)
+        self._files: dict[int, mmap.mmap] = {}
+        self._places = [self._place(episode.seen.images) for episode in self._whole]
         # Otherwise the system reads ten times as much as is asked for.
         self._advise(mmap.MADV_RANDOM)
 
@@ -59,22 +59,35 @@ class Glimpses:
         step = int(self._steps[index])
         return self._whole[self._episodes[index]].part(step, step + 1)
 
+    def expect(self, indices: NDArray[np.int64], /) -> None:
+        """Have the system fetch these pictures meanwhile, all at once.
+
+        Whoever reads a picture that is not in memory yet waits for it, and one after another.
+        """
+        for index in indices.tolist():
+            place = self._places[self._episodes[index]]
+            if place is not None:
+                file, begin, size = place
+                begin += int(self._steps[index]) * size
+                whole = begin - begin % mmap.PAGESIZE
+                self._files[file].madvise(mmap.MADV_WILLNEED, whole, begin + size - whole)
+
     def close(self) -> None:
         """Let files be read as usual again."""
         self._advise(mmap.MADV_NORMAL)
 
     def _advise(self, how: int) -> None:
-        for file in self._files:
+        for file in self._files.values():
             file.madvise(how)
 
-
-def _files(images: Iterable[NDArray[np.uint8]]) -> Iterable[mmap.mmap]:
-    """The mapped files in which those pictures lie, each once."""
-    found: dict[int, mmap.mmap] = {}
-    for of in images:
-        base: object = of
+    def _place(self, images: NDArray[np.uint8]) -> tuple[int, int, int] | None:
+        """(number of the mapped file, first byte, bytes of a picture); None if in no file."""
+        base: object = images
         while isinstance(base, np.ndarray):
             base = base.base
-        if isinstance(base, mmap.mmap):
-            found[id(base)] = base
-    return found.values()
+        if not isinstance(base, mmap.mmap):
+            return None
+        self._files[id(base)] = base
+        start = np.frombuffer(base, np.uint8).__array_interface__["data"][0]
+        here = images.__array_interface__["data"][0]
+        return id(base), here - start, images[0].nbytes

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.batches import Several
+from agents.batches import Batches, Several
 from agents.config import TrainingConfig
 from agents.curriculum import Stage
 from agents.glimpses import Glimpses
@@ -109,6 +109,41 @@ def test_pictures_in_files_are_read_alone_until_the_glimpses_are_closed(tmp_path
     assert not scattered()
 
 
+def test_what_is_expected_is_what_is_read(tmp_path):
+    whole = retold(*TRIAL, episodes=3)
+    for demonstrations in (whole, Stored(whole, tmp_path / "images.npy")):
+        glimpses = Glimpses(demonstrations)
+        glimpses.expect(np.array([5, 0]))
+        assert (glimpses.episode(5).seen.images == whole.episode(2).seen.images[3]).all()
+        glimpses.close()
+
+
+class Warned(MadeUp):
+    """Keeps what it is told of, and what is asked of it."""
+
+    def __init__(self, episodes: int) -> None:
+        super().__init__(episodes)
+        self.expected: list[int] = []
+        self.asked: list[int] = []
+
+    def expect(self, indices, /) -> None:
+        self.expected += indices.tolist()
+
+    def episode(self, index: int, /):
+        self.asked.append(index)
+        return super().episode(index)
+
+
+def test_demonstrations_hear_in_time_and_in_order_what_will_be_asked_of_them():
+    warned = Warned(40)
+    training = TrainingConfig(batch_episodes=4, batch_frames=60)
+    stream = Batches(warned, tiny(image_size=(16, 16)), training).stream()
+    for _ in range(3):
+        next(stream)
+    assert warned.expected[: len(warned.asked)] == warned.asked
+    assert len(warned.expected) > len(warned.asked)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_run_takes_glimpses_first_and_episodes_then(tmp_path, share):
     taken: list[tuple[int, bool]] = []
@@ -130,4 +165,4 @@ def test_a_run_takes_glimpses_first_and_episodes_then(tmp_path, share):
     run.train()
     assert [more for _, more in taken] == [frames < share * 400 for frames, _ in taken]
     if share:
-        assert taken[0][0] == 30, "half as many pictures in a batch as frames in one of episodes"
+        assert taken[0][0] == 20, "a third as many pictures in a batch as frames in one of episodes"
