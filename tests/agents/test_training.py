@@ -91,7 +91,7 @@ def test_a_run_stopped_where_an_evaluation_is_due_holds_it_first(tmp_path):
         options = replace(SAVING, evaluate_frames=150, save_seconds=1e9)
 
         def ask(trainer: Trainer) -> None:
-            if stops and trainer.state.step == 6:
+            if stops and trainer.state.step == 7:
                 trainer.stop = True
 
         def run() -> None:
@@ -110,7 +110,7 @@ def test_a_run_stopped_where_an_evaluation_is_due_holds_it_first(tmp_path):
         return [v["step"] for line in lines if (v := json.loads(line))["kind"] == "active"]
 
     whole = evaluated("whole", stops=False)
-    assert 7 in whole, "the step after the one at which the run is asked to stop"
+    assert 8 in whole, "the step after the one at which the run is asked to stop"
     assert evaluated("stopped", stops=True) == whole
 
 
