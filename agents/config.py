@@ -143,7 +143,8 @@ class TrainingConfig:
         betas: AdamW's two decay rates.
         weight_decay: of matrices (never of biases and norms).
         warmup_steps: steps of linear warm-up.
-        schedule: "cosine", or "wsd" (warm up, stay, decay over the last fifth).
+        schedule: "cosine", or "wsd" (warm up, stay, decay over the last fifth; with `freeze_at`
+            once before it and once after).
         grad_clip: largest gradient norm.
         label_smoothing: of the action loss.
         decisive_weight: weight, in the action loss, of the steps whose label is to choose or

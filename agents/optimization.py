@@ -20,13 +20,18 @@ def share_of_peak(config: TrainingConfig, step: int, done: float) -> float:
     """The share of the peak rates at a step, given the share of the budget done before it.
 
     "cosine" falls from the peak to nothing all along; "wsd" stays and falls in the last fifth.
+    Where the encoder is to stay as it is, what comes before that is a run of its own, in which
+    "wsd" falls too: an encoder at its peak rate is not at its best. Then rates rise again.
     """
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     if config.schedule == "cosine":
-        fall = 0.5 * (1.0 + math.cos(math.pi * done))
-    else:
-        fall = min(1.0, (1.0 - done) / 0.2)
-    return warm * max(0.0, fall)
+        return warm * max(0.0, 0.5 * (1.0 + math.cos(math.pi * done)))
+    frozen = done >= config.freeze_at
+    begin, end = (config.freeze_at, 1.0) if frozen else (0.0, config.freeze_at)
+    gone = (done - begin) / (end - begin) if done < end else 1.0
+    if begin > 0.0:
+        warm = min(1.0, gone / 0.02)
+    return warm * max(0.0, min(1.0, (1.0 - gone) / 0.2))
 
 
 def trained(agent: Agent) -> dict[str, nn.Parameter]:

@@ -27,6 +27,21 @@ def test_the_rate_rises_stays_below_its_peak_and_ends_at_nothing(schedule):
         assert rates[79] == 1.0
 
 
+def test_rates_fall_before_the_encoder_is_frozen_and_rise_again():
+    config = TrainingConfig(warmup_steps=10, glimpses=0.5, freeze_at=0.5)
+    rates = [share_of_peak(config, step, step / 1000) for step in range(1001)]
+    assert rates[399] == rates[600] == rates[899] == 1.0
+    assert rates[400:500] == sorted(rates[400:500], reverse=True)
+    assert rates[499] < 0.02
+    assert rates[500] == 0.0
+    assert rates[500:520] == sorted(rates[500:520])
+    assert rates[1000] == pytest.approx(0.0)
+    whole = TrainingConfig(warmup_steps=10)
+    begun = TrainingConfig(warmup_steps=10, glimpses=0.0, freeze_at=0.0, start="run")
+    for step in range(1001):
+        assert share_of_peak(begun, step, step / 1000) == share_of_peak(whole, step, step / 1000)
+
+
 def groups(agent: Agent, config: TrainingConfig) -> dict[str, dict]:
     """The optimizer's group of every parameter, by name."""
     found = {}
