@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from agents.batch import Batch
+from agents.batch import Batch, Inputs
 from agents.config import TrainingConfig
 from oddoneout.actions import Action
 
 #: Keeps these draws apart from others that start from the same seed.
 _AUGMENT = 0xA06
+#: Features come as (F, views, width), pictures as (F, H, W, 3).
+_FEATURES_NDIM = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,27 @@ def change(batch: Batch, changes: Changes) -> Batch:
     """The batch with its episodes changed; the given one is spent.
 
     Args:
-        batch: on any device; its images may be overwritten.
+        batch: on any device; its images may be overwritten. Where they are features (see
+            `agents.encoded`), that of the picture or of its mirror image is taken.
         changes: one per episode.
     """
     inputs, targets = batch.inputs, batch.targets
+    mirror = torch.from_numpy(changes.mirror).to(inputs.lengths.device)
+    if inputs.images.ndim == _FEATURES_NDIM:
+        frames = torch.arange(len(inputs.images), device=mirror.device)
+        view = mirror.long().repeat_interleave(inputs.lengths)
+        inputs = replace(inputs, images=inputs.images[frames, view])
+    else:
+        _look_from(inputs, changes)
+    if changes.mirror.any():
+        actions = _turned(inputs.previous_actions, mirror[:, None])
+        inputs = replace(inputs, previous_actions=actions)
+        targets = replace(targets, labels=_turned(targets.labels, mirror[:, None]))
+    return Batch(inputs, targets)
+
+
+def _look_from(inputs: Inputs, changes: Changes) -> None:
+    """Shift and mirror the images, in place."""
     begin = 0
     for row, length in enumerate(inputs.lengths.tolist()):
         episode = inputs.images[begin : begin + length]
@@ -63,13 +82,6 @@ def change(batch: Batch, changes: Changes) -> Batch:
             changed = _look(episode.permute(0, 3, 1, 2), down, right, bool(changes.mirror[row]))
             episode.copy_(changed.permute(0, 2, 3, 1))
         begin += length
-    mirror = torch.from_numpy(changes.mirror).to(inputs.lengths.device)[:, None]
-    if not changes.mirror.any():
-        return batch
-    return Batch(
-        replace(inputs, previous_actions=_turned(inputs.previous_actions, mirror)),
-        replace(targets, labels=_turned(targets.labels, mirror)),
-    )
 
 
 def _look(images: Tensor, down: int, right: int, mirror: bool) -> Tensor:

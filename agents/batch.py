@@ -29,7 +29,7 @@ class Inputs(_Movable):
 
     Attributes:
         images: uint8 (F, H, W, 3), the valid frames only; or already their features, float
-            (F, D), see `agents.encoded`.
+            (F, D), see `agents.encoded`, and before `agents.augment` (F, views, D).
         lengths: int64 (B,), steps of each episode; they sum to F.
         instructions: int64 (B, T, L) word ids, 0 = padding.
         previous_actions: int64 (B, T), the executed action; `AgentConfig.no_action` at first.

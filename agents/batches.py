@@ -232,8 +232,9 @@ def _coming(
 
 def _check(episodes: Sequence[Trajectory], steps: int, config: AgentConfig) -> None:
     wanted = (*config.image_size, 3)
+    features = ((1, config.width), (2, config.width))
     for episode in episodes:
-        if episode.seen.images.shape[1:] not in (wanted, (config.width,)):
+        if episode.seen.images.shape[1:] not in (wanted, *features):
             raise ValueError(
                 f"the agent expects images of {wanted}, the demonstrations hold "
                 f"{episode.seen.images.shape[1:]}: set AgentConfig.image_size"

@@ -164,8 +164,8 @@ class TrainingConfig:
         start: a run or checkpoint whose weights training begins from; "" begins anew. The agent
             may have more layers than that one, and the head that recollects or not.
         freeze_at: share of the budget after which the encoder stays as it is: every picture is
-            encoded once and the rest learns on, several times as fast (pictures are no longer
-            mirrored or shifted then). 1: never; 0: from the beginning, with `start`'s encoder.
+            encoded once, with its mirror image where episodes are mirrored, and the rest learns
+            on, several times as fast. 1: never; 0: from the beginning, with `start`'s encoder.
 
     Raises:
         ValueError: if a number is out of its range.

@@ -77,9 +77,8 @@ class Curriculum:
                 alone = replace(self._training, batch_episodes=size, batch_frames=size)
                 batches = self._batches(glimpses, alone)
             elif stage is Stage.FEATURES:
-                # Features have no left and right, and cannot be shifted.
-                plain = replace(self._training, mirror=0.0, shift=0)
-                batches = self._batches(self._encoded(anew=position == Position()), plain)
+                unshifted = replace(self._training, shift=0)  # features cannot be
+                batches = self._batches(self._encoded(anew=position == Position()), unshifted)
             portions = prefetch(batches.stream(position))
             yield from stack.enter_context(contextlib.closing(portions))
 
@@ -110,6 +109,7 @@ class Curriculum:
                 self._agent.encoder,
                 self._agent.config.width,
                 self._features,
+                mirrored=self._training.mirror > 0.0,
                 device=self._ranks.device,
                 precision=self._training.precision,
                 say=self._say,

@@ -23,11 +23,12 @@ _LOG_SECONDS = 15.0
 
 
 class Encoded:
-    """Demonstrations whose images are features, float16 (T, width), of each step.
+    """Demonstrations whose images are features, float16 (T, views, width), of each step.
 
     Args:
         demonstrations: the same episodes with their pictures.
-        features: float16 (F, width), of all their frames, episode after episode.
+        features: float16 (F, views, width), of all their frames, episode after episode: of each
+            picture as it is and, with two views, of its mirror image.
     """
 
     def __init__(self, demonstrations: Demonstrations, features: NDArray[np.float16]) -> None:
@@ -51,20 +52,21 @@ def features_of(
     width: int,
     path: Path,
     *,
+    mirrored: bool,
     device: torch.device,
     precision: Precision,
     say: Callable[[str], None],
 ) -> None:
-    """Write the features of all frames to a NumPy file, float16 (F, width), unless it is there.
-
-    The file appears once it is whole.
+    """Write the features of all frames to a NumPy file, float16 (F, views, width), unless it is
+    there: two views where ``mirrored``, else one. The file appears once it is whole.
     """
-    if path.exists():
+    shape = (int(np.sum(demonstrations.lengths)), 1 + mirrored, width)
+    if path.exists() and np.load(path, mmap_mode="r").shape == shape:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
-    total = int(np.sum(demonstrations.lengths))
-    features = np.lib.format.open_memmap(partial, "w+", np.float16, (total, width))
+    total = shape[0]
+    features = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
     done, began = 0, time.monotonic()
     told = began
     waiting: list[NDArray[np.uint8]] = []
@@ -74,7 +76,9 @@ def features_of(
             continue
         images = torch.from_numpy(np.concatenate(waiting)).to(device)
         with torch.inference_mode(), autocast(precision, device):
-            features[done : done + len(images)] = encoder(images).half().cpu().numpy()
+            for view in range(1 + mirrored):
+                seen = images.flip(2) if view else images
+                features[done : done + len(images), view] = encoder(seen).half().cpu().numpy()
         done += len(images)
         waiting.clear()
         if (now := time.monotonic()) - told > _LOG_SECONDS:

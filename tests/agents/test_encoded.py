@@ -40,7 +40,8 @@ def trainer(run: Path, training: TrainingConfig, agent: AgentConfig = AGENT, **k
     return Trainer(run, MadeUp(20), agent, training, OPTIONS, say=lambda _: None, **kwargs)
 
 
-def test_features_stand_for_their_pictures(tmp_path):
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_features_stand_for_their_pictures(tmp_path, mirrored):
     torch.manual_seed(0)
     agent, demonstrations = Agent(AGENT).eval(), MadeUp(20)
     path = tmp_path / "features.npy"
@@ -49,12 +50,13 @@ def test_features_stand_for_their_pictures(tmp_path):
         agent.encoder,
         AGENT.width,
         path,
+        mirrored=mirrored,
         device=torch.device("cpu"),
         precision="float32",
         say=print,
     )
     encoded = Encoded(demonstrations, np.load(path))
-    plain = replace(BEFORE, mirror=0.0, shift=0)
+    plain = replace(BEFORE, mirror=0.5 if mirrored else 0.0, shift=0)
     for seen, read in zip(
         Batches(demonstrations, AGENT, plain).stream(),
         Batches(encoded, AGENT, plain).stream(),
@@ -101,7 +103,7 @@ def test_features_of_a_run_that_got_no_further_are_made_anew(tmp_path, begun):
     trainer(
         run, frozen(begun), on_step=lambda _: found.append(np.load(run / FEATURES).shape)
     ).train()
-    assert found[0] == (sum(MadeUp(20).lengths), AGENT.width)
+    assert found[0] == (sum(MadeUp(20).lengths), 2, AGENT.width)
     assert not (run / FEATURES).exists(), "a finished run needs none"
 
 
