@@ -23,6 +23,8 @@ _BASIC, _CONFOUNDED = "OddOneOut/Basic-v0", "OddOneOut/Confounded-v0"
 _DECONFOUNDED, _INTERVENTION = "OddOneOut/Deconfounded-v0", "OddOneOut/Intervention-v0"
 _CORE: Final = tuple(d.value for d in CORE_DIMENSIONS)
 _NOISE: Final = {"action_noise": 0.1}
+#: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
+_WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,8 +230,13 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
         # Its only experiment may fail, which no demonstration's last one does.
         Room("one_try", _INTERVENTION, {"split": Split.TRAIN.value, "experiments": 1}),
     )
-    # No memory across trials: what an experiment showed cannot be used in the test.
-    arms = [("full", True, {}), ("none", False, {}), ("one_trial", True, {"trial_memory": True})]
+    arms = [
+        ("full", True, {}, {}),
+        ("none", False, {}, {}),
+        # No memory across trials: what an experiment showed cannot be used in the test.
+        ("one_trial", True, {"trial_memory": True}, {}),
+        ("none_whole", False, {}, _WHOLE),
+    ]
     return [
         _cell(
             sizes,
@@ -240,9 +247,10 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
             rooms=rooms,
             explained=explained,
             agent_changes=changes,
+            trained=trained,
         )
-        for arm, explained, changes in arms
-        if seed == 0 or arm != "one_trial"
+        for arm, explained, changes, trained in arms
+        if seed == 0 or arm in ("full", "none")
     ]
 
 
@@ -284,6 +292,7 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
         ("properties", "full", "properties", True, {}),
         ("outcome", "full", "outcome", True, {}),
         ("none", "full", "all", False, {}),
+        ("none_whole", "full", "all", False, _WHOLE),
         ("shuffled", "shuffled", "all", True, {}),
         ("irrelevant", "irrelevant", "all", True, {}),
     )
