@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -215,14 +215,17 @@ def _meta(path: Path, values: Mapping[str, Any]) -> Meta:
             f"{path} has format {values.get('format')!r}, this version reads {FORMAT}"
         )
     return Meta(
-        # Earlier versions' agents had no such head.
-        agent=_config(path, AgentConfig, {"recollect": False, **values["agent"]}),
+        agent=_config(path, AgentConfig, {**_BEFORE, **values["agent"]}),
         training=_config(path, TrainingConfig, _today(values["training"])),
         demonstrations=tuple(values["demonstrations"]),
         state=values["state"],
         vocabulary=tuple(values["vocabulary"]),
         actions=tuple(values["actions"]),
     )
+
+
+#: What earlier versions' agents were, which did not say so.
+_BEFORE: Final[Mapping[str, Any]] = {"recollect": False, "compositional": False}
 
 
 def _today(training: Mapping[str, Any]) -> dict[str, Any]:

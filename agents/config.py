@@ -49,6 +49,8 @@ class AgentConfig:
         trial_memory: cut the memory at trial boundaries (a baseline that cannot carry
             what an experiment showed into the next trial).
         decoder_width: width of the decoder that spells explanations.
+        compositional: the decoder knows of earlier words only what kind they were of, so that
+            what it says of one dimension cannot depend on what it said of another.
         dropout: probability, within the memory.
         reconstruct: add a head that redraws the image from its features (auxiliary loss).
         predict_reward: add a head that predicts the reward about to come (auxiliary loss).
@@ -73,6 +75,7 @@ class AgentConfig:
     context: int = 448
     trial_memory: bool = False
     decoder_width: int = 128
+    compositional: bool = True
     dropout: float = 0.0
     reconstruct: bool = False
     predict_reward: bool = False

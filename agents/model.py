@@ -15,6 +15,7 @@ from agents.config import AgentConfig
 from agents.encoder import Redrawer, build_encoder
 from agents.memory import Cache, Memory
 from agents.recollection import KINDS, recollections
+from oddoneout.rules.language import WORD_KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,10 @@ class Decoder(nn.Module):
     scored, as in a transducer's joint network. So the content must stand in the state, no gate
     can shut it out, and the words so far are followed once per different sentence of a batch.
     Word 0 both begins a sentence and ends it.
+
+    With `compositional`, the cell follows kinds of words: that a color has been said, not which.
+    Otherwise it learns which values never go together, and denies held-out combinations what is
+    plain to see.
     """
 
     def __init__(self, config: AgentConfig) -> None:
@@ -236,6 +241,11 @@ class Decoder(nn.Module):
         self.state = nn.Linear(config.width, config.decoder_width)
         self.ahead = nn.Linear(config.width, config.decoder_width)
         self.word = nn.Embedding(config.vocabulary, config.decoder_width)
+        words = torch.arange(config.vocabulary)
+        self.kinds: Tensor
+        self.register_buffer(
+            "kinds", torch.tensor(WORD_KINDS) if config.compositional else words, persistent=False
+        )
         self.cell = nn.GRU(config.decoder_width, config.decoder_width, batch_first=True)
         self.scores = nn.Linear(config.decoder_width, config.vocabulary)
 
@@ -250,13 +260,13 @@ class Decoder(nn.Module):
         Returns:
             (N, W, V).
         """
-        before, _ = self.cell(self.word(F.pad(sentences[:, :-1], (1, 0))))
+        before, _ = self.cell(self.word(self.kinds[F.pad(sentences[:, :-1], (1, 0))]))
         return self._next(before[rows], content[:, None])
 
     def first(self, content: Tensor) -> Tensor:
         """Scores of the first word: (N, C) -> (N, V)."""
         start = self.word.weight.new_zeros(1, 1, dtype=torch.int64)
-        before, _ = self.cell(self.word(start))
+        before, _ = self.cell(self.word(self.kinds[start]))
         return self._next(before[:, 0], content)
 
     @torch.no_grad()
@@ -267,7 +277,7 @@ class Decoder(nn.Module):
         going = torch.ones_like(word, dtype=torch.bool)
         spoken: list[Tensor] = []
         for _ in range(self.length):
-            before, hidden = self.cell(self.word(word)[:, None], hidden)
+            before, hidden = self.cell(self.word(self.kinds[word])[:, None], hidden)
             word = torch.where(going, self._next(before[:, 0], content).argmax(-1), 0)
             going = word != 0
             spoken.append(word)

@@ -68,6 +68,13 @@ VOCABULARY: Final[tuple[str, ...]] = (
 )
 _IDS: Final = {word: i for i, word in enumerate(VOCABULARY)}
 
+_KINDS: Final = (*(tuple(str(v) for v in VALUES[d]) for d in Dimension), WALLS)
+#: Of each word the id of the first word of its kind: the values of a dimension are of one kind,
+#: so are the walls, and any other word is of its own.
+WORD_KINDS: Final[tuple[int, ...]] = tuple(
+    next((_IDS[kind[0]] for kind in _KINDS if word in kind), i) for i, word in enumerate(VOCABULARY)
+)
+
 INSTRUCTION_WORDS: Final = max(len(text.split()) for text in INSTRUCTIONS.values())
 #: Words in the longest explanation.
 MAX_WORDS: Final = 9

@@ -12,8 +12,8 @@ EXPERIMENTS: Final = ("confounding", "features", "hard", "basic")
 _STAGES: Final = {
     "decisive_weight": 3.0,
     "foretell_weight": 0.3,
-    "glimpses": 0.26,
-    "freeze_at": 0.26,
+    "glimpses": 0.2,
+    "freeze_at": 0.2,
 }
 
 
@@ -82,7 +82,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             practice_episodes=3_000,
             confounded_frames=900_000,
             basic_frames=2_600_000,
-            intervention_frames=4_600_000,
+            intervention_frames=5_200_000,
             exam_episodes=300,
             curve_points=3,
             curve_episodes=50,

@@ -6,7 +6,8 @@ import torch
 from agents.batch import Batch
 from agents.config import TrainingConfig
 from agents.losses import losses
-from agents.model import Agent
+from agents.model import Agent, Decoder
+from oddoneout.rules import language
 from tests.agents.examples import random_batch, tiny
 
 
@@ -163,3 +164,18 @@ def test_the_first_policy_is_nearly_uniform():
 def test_batches_move_as_a_whole():
     batch = random_batch(tiny()).to("meta")
     assert batch.inputs.images.device.type == batch.targets.sentences.device.type == "meta"
+
+
+@pytest.mark.parametrize("compositional", [True, False])
+def test_a_compositional_decoder_lets_no_value_depend_on_another(compositional):
+    torch.manual_seed(0)
+    config = tiny(compositional=compositional)
+    decoder = Decoder(config)
+    texts = ("this is a red striped cube", "this is a blue solid ball")
+    ids = [language.encode(text, config.sentence_words) for text in texts]
+    sentences = torch.stack([torch.from_numpy(row).long() for row in ids])
+    content = torch.randn(1, config.decoder_width).expand(2, -1)
+    red, blue = decoder(content, sentences, torch.arange(2))
+    # What follows a color, a texture, a shape, whichever they were.
+    assert torch.equal(red, blue) == compositional
+    assert torch.equal(red[:4], blue[:4])

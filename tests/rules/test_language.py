@@ -12,6 +12,7 @@ from oddoneout.rules.language import (
     MAX_WORDS,
     VOCABULARY,
     WALLS,
+    WORD_KINDS,
     Explanation,
     Outcome,
     Properties,
@@ -79,3 +80,13 @@ def test_a_sentence_that_does_not_fit_is_refused() -> None:
 def test_an_id_outside_the_vocabulary_is_refused() -> None:
     with pytest.raises(ValueError, match="token ids must lie in"):
         decode([len(VOCABULARY)])
+
+
+def test_words_are_of_one_kind_where_they_are_values_of_one_dimension():
+    kinds = dict(zip(VOCABULARY, WORD_KINDS, strict=True))
+    for dimension in Dimension:
+        (kind,) = {kinds[str(value)] for value in VALUES[dimension]}
+        alike = [word for word in VOCABULARY if kinds[word] == kind]
+        assert alike == [str(value) for value in VALUES[dimension]]
+    assert len({kinds[wall] for wall in WALLS}) == 1
+    assert all(kinds[word] == VOCABULARY.index(word) for word in ("", "this", "uniquely", "color"))
