@@ -87,14 +87,14 @@ def stepping(env: gymnasium.Env, actions: Sequence[int] | None = None) -> Work:
     return work
 
 
-def vector_stepping(envs: Any) -> Work:
-    """Random steps of a vector environment; each environment's step counts."""
+def vector_stepping(envs: Any, actions: Sequence[int] = tuple(Action)) -> Work:
+    """Random steps of a vector environment, of these actions; each environment's step counts."""
     envs.reset(seed=0)
     draw = np.random.default_rng(0)
 
     def work() -> int:
         for _ in range(10):
-            envs.step(draw.integers(len(Action), size=envs.num_envs))
+            envs.step(np.asarray(actions)[draw.integers(len(actions), size=envs.num_envs)])
         return 10 * envs.num_envs
 
     return work
