@@ -221,7 +221,7 @@ def run_cell(
         else:
             trainer = _trainer(cell, places, device, report, say)
             agent = trainer.train().eval()
-            policy = AgentPolicy(agent)
+            policy = AgentPolicy(agent, cell.temperature)
             cost = {"frames": trainer.state.frames, "minutes": trainer.state.seconds / 60.0}
             curve = _curve(run / "metrics.jsonl")
         exams = {}
@@ -272,7 +272,7 @@ def _trainer(
 
     def evaluation(agent: Any) -> tuple[Mapping[str, float], float]:
         exams = [Exam(room.env, room.args, room.name) for room in cell.rooms]
-        return sit(agent, exams, episodes=cell.curve_episodes)
+        return sit(agent, exams, episodes=cell.curve_episodes, temperature=cell.temperature)
 
     return Trainer(
         places.run(cell),

@@ -80,6 +80,7 @@ class Cell:
         hears: of the sentences in ``sets``, "all", "properties" or "outcome".
         agent, agent_changes: preset and changes to it.
         curve_points, curve_episodes: exams on the way.
+        temperature: of acting in exams.
     """
 
     experiment: str
@@ -93,6 +94,7 @@ class Cell:
     hears: str = "all"
     agent: str = "cpu"
     agent_changes: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 0.5
     curve_points: int = 0
     curve_episodes: int = 0
 
@@ -157,6 +159,8 @@ def _cell(
     **given: Any,
 ) -> Cell:
     experiment = given["experiment"]
+    # Chosen for Intervention on other seeds than any exam's (docs/training.md).
+    temperature = 0.5 if experiment == "confounding" else 0.25
     training = dict(sizes.staged_training)
     agent = dict(sizes.staged_agent)
     if experiment == "confounding":
@@ -176,6 +180,7 @@ def _cell(
         agent=sizes.agent,
         agent_changes={**agent, **given.pop("agent_changes", {})},
         episodes=sizes.exam_episodes,
+        temperature=temperature,
         curve_points=sizes.curve_points,
         curve_episodes=sizes.curve_episodes,
         **given,

@@ -77,6 +77,17 @@ def write(
     return path
 
 
+def _temperatures(plans: Mapping[str, Sequence[Cell]]) -> str:
+    """As "0.5 (confounding)", of the cells that act by a trained agent."""
+    found = {
+        name: {cell.temperature for cell in plan if cell.training is not None}
+        for name, plan in plans.items()
+    }
+    return ", ".join(
+        f"{' and '.join(f'{t:g}' for t in sorted(of))} ({name})" for name, of in found.items()
+    )
+
+
 def _head(
     command: str,
     sizes: Sizes,
@@ -91,8 +102,8 @@ def _head(
         "# Reproduction",
         "",
         f"Made by `{command}`; with `--cells NAME` and a fresh folder it makes one cell alone. "
-        "Agents act at temperature 0.5 in fresh rooms, whose seeds no demonstration "
-        "and no exam on the way ever had; one core and one torch thread each.",
+        "Agents act in fresh rooms, whose seeds no demonstration and no exam on the way ever "
+        f"had, at temperature {_temperatures(plans)}; one core and one torch thread each.",
         "",
         f"Machine: {'; '.join(machines) or 'none yet'}. Training took {minutes / 60.0:.1f} hours "
         "of one process each, in all.",
