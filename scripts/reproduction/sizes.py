@@ -8,8 +8,8 @@ from typing import Any, Final
 EXPERIMENTS: Final = ("confounding", "features", "hard", "basic")
 
 #: How agents learn where sentences speak of all dimensions: first to see, then the memory alone,
-#: for which most of the budget is. All arms alike. What is foretold and recollected weighs less than
-#: it does by default, so that the policy keeps up with what is known.
+#: for which most of the budget is. All arms alike. What is foretold and recollected weighs less
+#: than it does by default, so that the policy keeps up with what is known.
 _STAGES: Final = {
     "decisive_weight": 3.0,
     "foretell_weight": 0.1,
