@@ -231,8 +231,7 @@ class Decoder(nn.Module):
     Word 0 both begins a sentence and ends it.
 
     With `compositional`, the cell follows kinds of words: that a color has been said, not which.
-    Otherwise it learns which values never go together, and denies held-out combinations what is
-    plain to see.
+    Otherwise it can learn which values never go together, and lean on that.
     """
 
     def __init__(self, config: AgentConfig) -> None:
