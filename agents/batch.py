@@ -85,6 +85,11 @@ class Batch:
         """Number of valid frames, F."""
         return len(self.inputs.images)
 
+    @property
+    def searching(self) -> Tensor:
+        """bool (B, T): the valid steps before a choice."""
+        return self.inputs.valid & ~self.targets.explaining
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""
         return Batch(self.inputs.to(device, non_blocking), self.targets.to(device, non_blocking))

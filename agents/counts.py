@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agents.batch import IGNORED, Batch
 from agents.config import TrainingConfig
-from agents.losses import DECISIVE, Losses
+from agents.losses import DECISIVE, Losses, weighted
 
 #: Every scalar of `Losses` but the total, in the order of `counts`.
 NAMES: tuple[str, ...] = tuple(f.name for f in fields(Losses) if f.name != "total")
@@ -29,7 +29,7 @@ def counts(batch: Batch, config: TrainingConfig) -> Tensor:
     during = (spoken & ~batch.targets.explaining).sum()
     after = (spoken & batch.targets.explaining).sum()
     foretold = (valid & (batch.targets.coming > 0)).sum()
-    searching = (valid & ~batch.targets.explaining).sum()
+    searching = batch.searching.sum()
     silent = (valid & (told == 0)).sum()
     frames = valid.sum()
     found = {
@@ -62,22 +62,20 @@ def part(losses: Losses, shares: Mapping[str, Tensor], config: TrainingConfig) -
     Args:
         losses: of the batch.
         shares: the batch's counts over those of the whole.
-        config: the weights, applied as in `agents.losses.losses`.
+        config: the weights.
     """
 
     def share(name: str) -> Tensor:
         value: Tensor = getattr(losses, name)
         return value * shares[name].to(value.dtype)
 
-    return (
-        share("action")
-        + config.explanation_weight
-        * (
-            share("explanation")
-            + config.silence_weight * share("silence")
-            + config.foretell_weight * share("foretelling")
-            + config.recollect_weight * share("recollection")
-        )
-        + config.reconstruction_weight * share("reconstruction")
-        + config.reward_weight * share("reward")
+    return weighted(
+        share("action"),
+        share("explanation"),
+        share("silence"),
+        share("foretelling"),
+        share("recollection"),
+        share("reconstruction"),
+        share("reward"),
+        config,
     )

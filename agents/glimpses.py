@@ -47,8 +47,7 @@ class Glimpses:
         self._episodes = np.repeat(np.arange(len(counts)), counts)
         self._steps = np.concatenate([np.flatnonzero(of) for of in steps])
         self.lengths = np.ones(len(self._steps), np.int64)
-        self._files: dict[int, mmap.mmap] = {}
-        self._places = [self._place(episode.seen.images) for episode in self._whole]
+        self._places = [_place(episode.seen.images) for episode in self._whole]
         # Otherwise the system reads ten times as much as is asked for.
         self._advise(mmap.MADV_RANDOM)
 
@@ -70,24 +69,24 @@ class Glimpses:
                 file, begin, size = place
                 begin += int(self._steps[index]) * size
                 whole = begin - begin % mmap.PAGESIZE
-                self._files[file].madvise(mmap.MADV_WILLNEED, whole, begin + size - whole)
+                file.madvise(mmap.MADV_WILLNEED, whole, begin + size - whole)
 
     def close(self) -> None:
         """Let files be read as usual again."""
         self._advise(mmap.MADV_NORMAL)
 
     def _advise(self, how: int) -> None:
-        for file in self._files.values():
+        for file in {place[0] for place in self._places if place is not None}:
             file.madvise(how)
 
-    def _place(self, images: NDArray[np.uint8]) -> tuple[int, int, int] | None:
-        """(number of the mapped file, first byte, bytes of a picture); None if in no file."""
-        base: object = images
-        while isinstance(base, np.ndarray):
-            base = base.base
-        if not isinstance(base, mmap.mmap):
-            return None
-        self._files[id(base)] = base
-        start = np.frombuffer(base, np.uint8).__array_interface__["data"][0]
-        here = images.__array_interface__["data"][0]
-        return id(base), here - start, images[0].nbytes
+
+def _place(images: NDArray[np.uint8]) -> tuple[mmap.mmap, int, int] | None:
+    """(mapped file, first byte, bytes of a picture) of an episode's; None if in no file."""
+    base: object = images
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if not isinstance(base, mmap.mmap):
+        return None
+    start = np.frombuffer(base, np.uint8).__array_interface__["data"][0]
+    here = images.__array_interface__["data"][0]
+    return base, here - start, images[0].nbytes

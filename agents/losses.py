@@ -87,16 +87,9 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     spelled = spelled_right(spelling.logits, spelling.words)
     outcome = spelling.explaining
     return Losses(
-        total=action
-        + config.explanation_weight
-        * (
-            explanation
-            + config.silence_weight * silence
-            + config.foretell_weight * foretelling
-            + config.recollect_weight * recollection
-        )
-        + config.reconstruction_weight * reconstruction
-        + config.reward_weight * reward,
+        total=weighted(
+            action, explanation, silence, foretelling, recollection, reconstruction, reward, config
+        ),
         action=action,
         explanation=explanation,
         silence=silence,
@@ -113,6 +106,31 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
         recollection_accuracy=recollected,
         silence_accuracy=spelling.silent.argmax(-1).eq(0).float().sum()
         / max(1, len(spelling.silent)),
+    )
+
+
+def weighted(
+    action: Tensor,
+    explanation: Tensor,
+    silence: Tensor,
+    foretelling: Tensor,
+    recollection: Tensor,
+    reconstruction: Tensor,
+    reward: Tensor,
+    config: TrainingConfig,
+) -> Tensor:
+    """What is minimized, of its terms or of a batch's shares of them."""
+    return (
+        action
+        + config.explanation_weight
+        * (
+            explanation
+            + config.silence_weight * silence
+            + config.foretell_weight * foretelling
+            + config.recollect_weight * recollection
+        )
+        + config.reconstruction_weight * reconstruction
+        + config.reward_weight * reward
     )
 
 

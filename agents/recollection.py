@@ -9,7 +9,6 @@ trained to predict anyway, and from nothing else.
 
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from agents.batch import Batch
@@ -31,19 +30,14 @@ def recollections(batch: Batch, vocabulary: int) -> tuple[Tensor, Tensor]:
         to and with that step, counted to ``KINDS`` - 1.
     """
     told, trials = batch.targets.told, batch.inputs.trials
-    searching = batch.inputs.valid & ~batch.targets.explaining
+    searching = batch.searching
     heard = searching & (told > 0)
-    same = (told[:, :, None] == told[:, None, :]) & (trials[:, :, None] == trials[:, None, :])
-    again = (same & heard[:, None, :]).tril(-1).any(-1)
+    so_far = (trials[:, :, None] == trials[:, None, :]).tril()  # of each step's trial
+    same = so_far & (told[:, :, None] == told[:, None, :]) & heard[:, None, :]
+    again = same.tril(-1).any(-1)
     words = batch.targets.sentences
     bags = words.new_zeros(len(words), vocabulary).scatter_(1, words, 1)
     bags[:, 0] = 0
     said = bags[told] * (heard & ~again)[..., None]
-    counts = said.cumsum(1)
-    # Less what had been said before the trial began.
-    steps = torch.arange(told.shape[1], device=told.device).expand_as(told)
-    new = torch.ones_like(heard)
-    new[:, 1:] = trials[:, 1:] != trials[:, :-1]
-    begins = torch.where(new, steps, 0).cummax(1).values
-    earlier = (counts - said).gather(1, begins[..., None].expand_as(counts))
-    return searching, (counts - earlier)[searching].clamp(max=KINDS - 1)
+    counts = so_far.float() @ said.float()
+    return searching, counts[searching].long().clamp(max=KINDS - 1)

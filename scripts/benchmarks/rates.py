@@ -90,11 +90,11 @@ def stepping(env: gymnasium.Env, actions: Sequence[int] | None = None) -> Work:
 def vector_stepping(envs: Any, actions: Sequence[int] = tuple(Action)) -> Work:
     """Random steps of a vector environment, of these actions; each environment's step counts."""
     envs.reset(seed=0)
-    draw = np.random.default_rng(0)
+    draw, choices = np.random.default_rng(0), np.asarray(actions)
 
     def work() -> int:
         for _ in range(10):
-            envs.step(np.asarray(actions)[draw.integers(len(actions), size=envs.num_envs)])
+            envs.step(choices[draw.integers(len(choices), size=envs.num_envs)])
         return 10 * envs.num_envs
 
     return work

@@ -154,35 +154,43 @@ def _cell(
     sizes: Sizes,
     seed: int,
     *,
-    explained: bool = True,
-    trained: Mapping[str, Any] = MappingProxyType({}),
+    frames: int,
+    explained: bool,
+    trained: Mapping[str, Any],
     **given: Any,
 ) -> Cell:
-    experiment = given["experiment"]
-    # Chosen for Intervention on other seeds than any exam's (docs/training.md).
-    temperature = 0.5 if experiment == "confounding" else 0.25
-    training = dict(sizes.staged_training)
-    agent = dict(sizes.staged_agent)
-    if experiment == "confounding":
-        frames, training, agent = sizes.confounded_frames, dict(sizes.confounded_training), {}
-    elif experiment == "basic":
-        frames = sizes.basic_frames
-    else:
-        frames = sizes.intervention_frames
     return Cell(
         seed=seed,
         training=TrainingConfig(
             frames=frames,
             explanation_weight=1.0 if explained else 0.0,
             seed=seed,
-            **{**training, **trained},
+            **trained,
         ),
         agent=sizes.agent,
-        agent_changes={**agent, **given.pop("agent_changes", {})},
         episodes=sizes.exam_episodes,
-        temperature=temperature,
         curve_points=sizes.curve_points,
         curve_episodes=sizes.curve_episodes,
+        **given,
+    )
+
+
+def _staged(
+    sizes: Sizes,
+    seed: int,
+    *,
+    trained: Mapping[str, Any] = MappingProxyType({}),
+    agent_changes: Mapping[str, Any] = MappingProxyType({}),
+    **given: Any,
+) -> Cell:
+    """A cell whose sentences speak of all dimensions."""
+    return _cell(
+        sizes,
+        seed,
+        trained={**sizes.staged_training, **trained},
+        agent_changes={**sizes.staged_agent, **agent_changes},
+        # Chosen for Intervention on other seeds than any exam's (docs/training.md).
+        temperature=0.25,
         **given,
     )
 
@@ -220,8 +228,9 @@ def _confounding(sizes: Sizes, seed: int) -> list[Cell]:
             explained=explained,
             # One dimension is soon told apart: glimpses gained little here. And three of four
             # objects are described alike: how often a word was said does not tell who is odd.
-            trained={"glimpses": 0.0},
+            trained={**sizes.confounded_training, "glimpses": 0.0},
             agent_changes={"recollect": False},
+            frames=sizes.confounded_frames,
         )
         for arm, dimension, explained in arms
     ]
@@ -243,7 +252,7 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
         ("none_whole", False, {}, _WHOLE),
     ]
     return [
-        _cell(
+        _staged(
             sizes,
             seed,
             experiment="features",
@@ -253,6 +262,7 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
             explained=explained,
             agent_changes=changes,
             trained=trained,
+            frames=sizes.intervention_frames,
         )
         for arm, explained, changes, trained in arms
         if seed == 0 or arm in ("full", "none")
@@ -273,7 +283,7 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
             Room("train", _INTERVENTION, args),
         )
         cells += [
-            _cell(
+            _staged(
                 sizes,
                 seed,
                 experiment="hard",
@@ -282,6 +292,7 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
                 sets=_lessons(sizes, f"hard-{left_out}", args),
                 rooms=rooms,
                 explained=explained,
+                frames=sizes.intervention_frames,
             )
             for arm, explained in (("full", True), ("none", False))
         ]
@@ -302,7 +313,7 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
         ("irrelevant", "irrelevant", "all", True, {}),
     )
     return [
-        _cell(
+        _staged(
             sizes,
             seed,
             experiment="basic",
@@ -320,6 +331,7 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
             explained=explained,
             # A trial has more to see than to remember.
             trained={"glimpses": 0.4, "freeze_at": 0.4, **trained},
+            frames=sizes.basic_frames,
         )
         for arm, told, hears, explained, trained in arms
     ]
