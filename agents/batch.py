@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-#: A label that is not to be imitated: it counts in no action loss.
+#: An action that is not to be imitated, a word that is not to be said: it counts in no loss.
 IGNORED = -100
 
 
@@ -63,6 +63,7 @@ class Targets(_Movable):
             will be explained, 0 where none is made.
         explaining: bool (B, T), whether the step lies in an explaining phase.
         rewards: float32 (B, T), what the executed action brought.
+        uncounted: bool (B, V), the words that count nowhere in what an episode is told.
     """
 
     labels: Tensor
@@ -71,6 +72,7 @@ class Targets(_Movable):
     coming: Tensor
     explaining: Tensor
     rewards: Tensor
+    uncounted: Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,6 +217,7 @@ def collate(episodes: Sequence[Trajectory], config: AgentConfig, words: Words) -
             coming=tensor(coming),
             explaining=tensor(explaining),
             rewards=tensor(rewards),
+            uncounted=torch.zeros(rows, config.vocabulary, dtype=torch.bool),
         ),
     )
 

@@ -162,6 +162,8 @@ class TrainingConfig:
         reward_weight: of the reward loss, if the agent has that head.
         mirror: probability that an episode is mirrored, with left and right turns swapped.
         shift: largest random shift of an episode's images, in pixels.
+        recolor: probability that a glimpse is shown in other colors, and words for colors then
+            do not count: for sentences that speak of more than color.
         precision: "bf16" (autocast), "float32", or "auto": bf16 where the device computes in it.
         seed: of initialization, order and augmentation.
         start: a run or checkpoint whose weights training begins from; "" begins anew. The agent
@@ -196,6 +198,7 @@ class TrainingConfig:
     reward_weight: float = 0.1
     mirror: float = 0.5
     shift: int = 2
+    recolor: float = 0.0
     precision: Precision = "auto"
     seed: int = 0
     start: str = ""
@@ -227,8 +230,9 @@ class TrainingConfig:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         if not 0.0 <= self.glimpses < 1.0:
             raise ValueError(f"glimpses is a share below 1, got {self.glimpses}")
-        if not 0.0 <= self.mirror <= 1.0:
-            raise ValueError(f"mirror is a probability, got {self.mirror}")
+        for name in ("mirror", "recolor"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
         if not self.glimpses <= self.freeze_at <= 1.0:
             raise ValueError(
                 "freeze_at is a share of at most 1 and not below glimpses "

@@ -63,7 +63,9 @@ class Curriculum:
     ) -> None:
         self._agent, self._training, self._ranks = agent, training, ranks
         self._features, self._passes, self._say = run / FEATURES, passes, say
-        self.episodes = self._batches(demonstrations, training)
+        # What an outcome says of a color must be what was seen.
+        self._whole = replace(training, recolor=0.0)
+        self.episodes = self._batches(demonstrations, self._whole)
 
     def stream(self, stage: Stage, position: Position) -> Generator[Portion, None, None]:
         """The stage's portions from that position on, without end; close it when done."""
@@ -77,7 +79,7 @@ class Curriculum:
                 alone = replace(self._training, batch_episodes=size, batch_frames=size)
                 batches = self._batches(glimpses, alone)
             elif stage is Stage.FEATURES:
-                unshifted = replace(self._training, shift=0)  # features cannot be
+                unshifted = replace(self._whole, shift=0)  # features cannot be
                 batches = self._batches(self._encoded(anew=position == Position()), unshifted)
             portions = prefetch(batches.stream(position))
             yield from stack.enter_context(contextlib.closing(portions))

@@ -79,12 +79,12 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
 
     action = action_loss(outputs.logits, labels, imitated, decisive, config)
     explanation, silence = explanation_losses(spelling)
-    foretelling = sentence_loss(spelling.foretold, spelling.coming)
+    foretelling = summed(spelling.foretold, spelling.coming)
     recollection, recollected = recollection_losses(spelling)
     reconstruction = reconstruction_loss(outputs, batch)
     reward = reward_loss(outputs, batch)
 
-    spelled = spelled_right(spelling.logits, spelling.words)
+    spelled = all_right(spelling.logits, spelling.words)
     outcome = spelling.explaining
     return Losses(
         total=weighted(
@@ -101,7 +101,7 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
         decisive_accuracy=mean(right, decisive),
         properties_accuracy=mean(spelled, ~outcome),
         outcome_accuracy=mean(spelled, outcome),
-        foretelling_accuracy=spelled_right(spelling.foretold, spelling.coming).float().sum()
+        foretelling_accuracy=all_right(spelling.foretold, spelling.coming).float().sum()
         / max(1, len(spelling.coming)),
         recollection_accuracy=recollected,
         silence_accuracy=spelling.silent.argmax(-1).eq(0).float().sum()
@@ -148,27 +148,21 @@ def action_loss(
     return (each.view_as(weights) * weights).sum() / weights.sum().clamp_min(1e-6)
 
 
-def counted_words(words: Tensor) -> Tensor:
-    """bool (N, W): a sentence's words and the first 0 after them, which ends it."""
-    return (words != 0).long().cumsum(-1).eq(torch.arange(words.shape[1], device=words.device)) | (
-        words != 0
-    )
+def all_right(scores: Tensor, truth: Tensor) -> Tensor:
+    """bool (N,): of every row's scores (N, M, K) the truth (N, M) is the likeliest."""
+    return ((scores.argmax(-1) == truth) | (truth == IGNORED)).all(-1)
 
 
-def spelled_right(logits: Tensor, words: Tensor) -> Tensor:
-    """bool (N,): every counted word is the likeliest, given the true words before it."""
-    return ((logits.argmax(-1) == words) | ~counted_words(words)).all(-1)
-
-
-def sentence_loss(logits: Tensor, words: Tensor) -> Tensor:
-    """Cross-entropy (N, W, V) against (N, W) per sentence.
+def summed(scores: Tensor, truth: Tensor) -> Tensor:
+    """Cross-entropy (N, M, K) against (N, M) per row, of all that stands in it.
 
     A sentence's words are summed, not averaged: the few words that say something must not be
     diluted by those that every sentence shares.
     """
-    each = F.cross_entropy(logits.float().flatten(0, 1), words.flatten(), reduction="none")
-    said = torch.where(counted_words(words), each.view_as(words), 0.0)
-    return said.sum() / max(1, len(said))
+    each = F.cross_entropy(
+        scores.float().flatten(0, 1), truth.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return each / max(1, len(truth))
 
 
 def explanation_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
@@ -177,7 +171,7 @@ def explanation_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
     silence = F.cross_entropy(
         silent, torch.zeros(len(silent), dtype=torch.int64, device=silent.device), reduction="sum"
     ) / max(1, len(silent))
-    return sentence_loss(spelling.logits, spelling.words), silence
+    return summed(spelling.logits, spelling.words), silence
 
 
 def recollection_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
@@ -186,9 +180,7 @@ def recollection_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
     if logits is None or said is None:
         zero = spelling.logits.new_zeros((), dtype=torch.float32)
         return zero, zero
-    each = F.cross_entropy(logits.float().flatten(0, 1), said.flatten(), reduction="sum")
-    right = (logits.argmax(-1) == said).all(-1)
-    return each / max(1, len(said)), right.float().sum() / max(1, len(said))
+    return summed(logits, said), all_right(logits, said).float().sum() / max(1, len(said))
 
 
 def reconstruction_loss(outputs: Outputs, batch: Batch) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.batch import Batch, Inputs
+from agents.batch import IGNORED, Batch, Inputs
 from agents.config import AgentConfig
 from agents.encoder import Redrawer, build_encoder
 from agents.memory import Cache, Memory
@@ -24,15 +24,17 @@ class Spelling:
 
     Attributes:
         logits: (N, W, V) next-word scores at the N spoken steps, given the true earlier words.
-        words: int64 (N, W) the true words; 0 ends a sentence.
+        words: int64 (N, W) the true words; 0 ends a sentence, `IGNORED` stands after its end and
+            for words that do not count.
         explaining: bool (N,) whether the step lies in an explaining phase.
         silent: (M, V) first-word scores at the M valid steps where nothing stands.
         foretold: (K, W, V) next-word scores of the outcome to come, at the K steps of searches
             that end in a choice.
-        coming: int64 (K, W) the true words of those outcomes.
+        coming: int64 (K, W) the true words of those outcomes, likewise.
         recollected: (R, V, KINDS) scores of how often each word was said in the trial so far, at
             the R steps of searches, with `recollect`; else None.
-        said: int64 (R, V), how often it was; None without that head.
+        said: int64 (R, V), how often it was, `IGNORED` for words that do not count; None without
+            that head.
     """
 
     logits: Tensor
@@ -199,7 +201,7 @@ class Agent(nn.Module):
         told, valid = batch.targets.told, batch.inputs.valid
         spoken = valid & (told > 0)
         quiet = states[valid & (told == 0)]
-        sentences, rows = batch.targets.sentences, told[spoken]
+        sentences, rows, uncounted = batch.targets.sentences, told[spoken], batch.targets.uncounted
         searching = valid & (batch.targets.coming > 0)
         outcomes = batch.targets.coming[searching]
         recollected = said = None
@@ -209,14 +211,20 @@ class Agent(nn.Module):
         decoder = self.decoder
         return Spelling(
             logits=decoder(decoder.state(states[spoken]), sentences, rows),
-            words=sentences[rows],
+            words=_scored(sentences[rows], uncounted[spoken.nonzero()[:, 0]]),
             explaining=batch.targets.explaining[spoken],
             silent=decoder.first(decoder.state(quiet)),
             foretold=decoder(decoder.ahead(states[searching]), sentences, outcomes),
-            coming=sentences[outcomes],
+            coming=_scored(sentences[outcomes], uncounted[searching.nonzero()[:, 0]]),
             recollected=recollected,
             said=said,
         )
+
+
+def _scored(words: Tensor, uncounted: Tensor) -> Tensor:
+    """Words (N, W) up to the first 0, but for those that do not count, bool (N, V)."""
+    ended = F.pad((words == 0).cumsum(-1)[:, :-1], (1, 0)) > 0
+    return words.masked_fill(ended | uncounted.gather(1, words), IGNORED)
 
 
 class Decoder(nn.Module):

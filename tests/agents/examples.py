@@ -52,5 +52,6 @@ def random_batch(
             coming=torch.where(valid & (draw(2, rows, steps) > 0), draw(6, rows, steps), 0),
             explaining=draw(2, rows, steps) > 0,
             rewards=draw(2, rows, steps).float(),
+            uncounted=torch.zeros(rows, config.vocabulary, dtype=torch.bool),
         ),
     )

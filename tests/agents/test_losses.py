@@ -6,7 +6,7 @@ import torch
 
 from agents.batch import IGNORED
 from agents.config import TrainingConfig
-from agents.losses import action_loss, counted_words, losses, mean, sentence_loss
+from agents.losses import action_loss, all_right, losses, mean, summed
 from agents.model import Agent
 from oddoneout.actions import Action
 from tests.agents.examples import random_batch, tiny
@@ -77,19 +77,39 @@ def test_label_smoothing_punishes_certainty():
     assert sharp < 1e-6 < smooth
 
 
+def spell(*sentences: list[int], uncounted: list[int]) -> list[list[int]]:
+    """The words that count, in one episode in which those sentences stand one after another."""
+    agent = Agent(tiny(sentence_words=4)).eval()
+    batch = random_batch(agent.config, lengths=(len(sentences),))
+    batch.targets.uncounted[:, uncounted] = True
+    told = 1 + torch.arange(len(sentences))[None]
+    told_that = torch.tensor([[0, 0, 0, 0], *sentences])
+    nothing = torch.zeros_like(told)
+    targets = dataclasses.replace(batch.targets, sentences=told_that, told=told, coming=nothing)
+    with torch.no_grad():
+        spelling = agent(dataclasses.replace(batch, targets=targets)).spelling
+    return spelling.words.tolist()
+
+
 def test_a_sentence_counts_its_words_and_one_end():
-    words = torch.tensor([[5, 7, 0, 0], [3, 0, 0, 0], [1, 2, 3, 4]])
-    expected = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
-    assert torch.equal(counted_words(words), expected)
+    found = spell([5, 7, 0, 0], [3, 0, 0, 0], [1, 2, 3, 4], uncounted=[])
+    assert found == [[5, 7, 0, IGNORED], [3, 0, IGNORED, IGNORED], [1, 2, 3, 4]]
 
 
-def test_words_after_the_end_count_nowhere():
-    words = torch.tensor([[5, 0, 0]])
+def test_a_sentence_counts_no_word_that_does_not_count():
+    assert spell([5, 7, 5, 0], uncounted=[5, 6]) == [[IGNORED, 7, IGNORED, 0]]
+
+
+def test_words_that_do_not_count_cost_nothing_and_are_never_wrong():
+    words = torch.tensor([[5, 0, IGNORED]])
     logits = torch.zeros(1, 3, 8)
     spoiled = logits.clone()
     spoiled[:, 2] = 1e4 * torch.arange(8)
-    first, second = (sentence_loss(values, words) for values in (logits, spoiled))
+    first, second = (summed(values, words) for values in (logits, spoiled))
     assert first.item() == second.item() == pytest.approx(2 * math.log(8))
+    right = torch.nn.functional.one_hot(torch.tensor([[5, 0, 3]]), 8).float()
+    assert all_right(right, words).tolist() == [True]
+    assert all_right(right.roll(1, -1), words).tolist() == [False]
 
 
 def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
@@ -123,7 +143,8 @@ def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
 def test_kinds_of_explanation_are_scored_apart(case):
     outputs, batch = case
     spelling = outputs.spelling
-    truth = 100.0 * torch.nn.functional.one_hot(spelling.words, spelling.logits.shape[-1])
+    said = spelling.words.clamp_min(0)  # what does not count may be said anyhow
+    truth = 100.0 * torch.nn.functional.one_hot(said, spelling.logits.shape[-1])
     right_outcomes = torch.where(spelling.explaining[:, None, None], truth, -truth)
     result = losses(
         dataclasses.replace(outputs, spelling=dataclasses.replace(spelling, logits=right_outcomes)),
