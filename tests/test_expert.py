@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from oddoneout.actions import Action
+from oddoneout.actions import TRANSFORMS, Action
 from oddoneout.demos.rollout import Decision, Moment, Step, rollout
 from oddoneout.demos.trajectory import Trajectory
 from oddoneout.expert import ExpertOptions, ExpertPolicy
@@ -254,6 +254,24 @@ def test_noise_disturbs_what_is_executed_and_the_expert_recovers() -> None:
     assert success(iter(trajectories)) >= 0.98
 
 
+def test_vain_actions_do_nothing_and_the_expert_goes_on() -> None:
+    seen: set[tuple[Action, bool]] = set()
+
+    def watch(step: Step) -> None:
+        now, action = step.moment.snapshot(), Action(step.decision.action)
+        if action != step.decision.label:
+            assert action in TRANSFORMS or action is Action.CHOOSE
+            assert now.focus is None or (action in TRANSFORMS and not now.transforms_left)
+            seen.add((action, now.focus is None))
+
+    options = ExpertOptions(vain_actions=0.2)
+    spoiled = list(play("Intervention", {}, range(40), options, on_step=watch))
+    assert seen == {(Action.CHOOSE, True)} | {(a, far) for a in TRANSFORMS for far in (True, False)}
+    assert success(iter(spoiled)) == 1.0
+    for one, other in zip(spoiled, play("Intervention", {}, range(40)), strict=True):
+        assert one.choices[0].correct == other.choices[0].correct
+
+
 def test_mistaken_experiments_are_fewer_rewarded_and_their_labels_are_what_was_done() -> None:
     def rewards(options: ExpertOptions) -> float:
         total = 0.0
@@ -278,6 +296,7 @@ def test_random_mix_plays_whole_episodes_at_random() -> None:
     ("name", "value"),
     [
         ("action_noise", -0.1),
+        ("vain_actions", 2),
         ("mistaken_experiments", 1.5),
         ("random_mix", math.nan),
         ("random_mix", True),

@@ -10,7 +10,7 @@ from oddoneout.world.geometry import REACH
 #: all (docs/perception.md). And who imitates an expert that walks up to nothing but what it
 #: chooses learns to choose whatever is near.
 LEGIBLE: Final = REACH
-_SHARES: Final = ("action_noise", "mistaken_experiments", "random_mix")
+_SHARES: Final = ("action_noise", "vain_actions", "mistaken_experiments", "random_mix")
 _SWITCHES: Final = ("use_transforms", "blind", "random_order")
 
 
@@ -21,6 +21,9 @@ class ExpertOptions:
     Attributes:
         action_noise: probability, per step of a search, that a random movement is executed
             while the label stays the expert's own action.
+        vain_actions: probability, per step of a search, that a transform or a choice is executed
+            where it does nothing, for want of an object in focus or of transforms left; the label
+            stays. Imitators are late or early now and then, and must notice that nothing happened.
         mistaken_experiments: probability, per experiment, that it tests another dimension than
             it should, or chooses another object. Labels follow the mistake.
         random_mix: probability, per episode, that all of it is played uniformly at random.
@@ -37,6 +40,7 @@ class ExpertOptions:
     """
 
     action_noise: float = 0.0
+    vain_actions: float = 0.0
     mistaken_experiments: float = 0.0
     random_mix: float = 0.0
     use_transforms: bool = True

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from oddoneout.actions import Action
+from oddoneout.actions import TRANSFORMS, Action
 from oddoneout.demos.rollout import Decision, Moment
 from oddoneout.expert.belief import Belief, update
 from oddoneout.expert.options import ExpertOptions
@@ -62,9 +62,22 @@ class ExpertPolicy:
         belief = update(slot.belief, snapshot, before, options.legible)
         slot.belief, intent = decide(belief, options, slot.rng)
         label = action = _action(slot.belief, intent, slot.rng)
-        if belief.phase is Phase.SEARCH and slot.noise.random() < options.action_noise:
-            action = _MOVEMENTS[slot.noise.integers(len(_MOVEMENTS))]
+        if belief.phase is Phase.SEARCH:
+            action = _disturbed(label, snapshot, options, slot.noise)
         return Decision(action=int(action), label=int(label))
+
+
+def _disturbed(
+    action: Action, snapshot: Snapshot, options: ExpertOptions, noise: np.random.Generator
+) -> Action:
+    """What is executed instead of the action, perhaps."""
+    if noise.random() < options.action_noise:
+        return _MOVEMENTS[noise.integers(len(_MOVEMENTS))]
+    if options.vain_actions and noise.random() < options.vain_actions:
+        vain = [*TRANSFORMS] if snapshot.focus is None or not snapshot.transforms_left else []
+        vain += [Action.CHOOSE] if snapshot.focus is None else []
+        return vain[noise.integers(len(vain))] if vain else action
+    return action
 
 
 def _action(belief: Belief, intent: Intent, rng: np.random.Generator) -> Action:
