@@ -23,6 +23,8 @@ _BASIC, _CONFOUNDED = "OddOneOut/Basic-v0", "OddOneOut/Confounded-v0"
 _DECONFOUNDED, _INTERVENTION = "OddOneOut/Deconfounded-v0", "OddOneOut/Intervention-v0"
 _CORE: Final = tuple(d.value for d in CORE_DIMENSIONS)
 _NOISE: Final = {"action_noise": 0.1}
+#: Where transforms decide, imitators must know one that did nothing.
+_TRANSFORMING: Final = {**_NOISE, "vain_actions": 0.05}
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
 _WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0}
 
@@ -349,14 +351,18 @@ def _lessons(sizes: Sizes, label: str, args: Mapping[str, Any]) -> tuple[DemoSet
     """Whole intervention episodes, and short ones of an experiment that works and its test:
     lessons in using what an experiment showed."""
     whole = DemoSet(
-        label=label, env=_INTERVENTION, env_args=args, episodes=sizes.intervention_episodes
+        label=label,
+        env=_INTERVENTION,
+        env_args=args,
+        expert_args=_TRANSFORMING,
+        episodes=sizes.intervention_episodes,
     )
     practice = (
         DemoSet(
             label=f"{label}-practice-{d}",
             env=_INTERVENTION,
             env_args={**args, "dimension": d, "experiments": 1},
-            expert_args={**_NOISE, "first": d},
+            expert_args={**_TRANSFORMING, "first": d},
             episodes=sizes.practice_episodes,
             seed=1 + i,
         )
