@@ -14,7 +14,7 @@ from agents.batch import IGNORED, Batch, Inputs
 from agents.config import AgentConfig
 from agents.encoder import Redrawer, build_encoder
 from agents.memory import Cache, Memory
-from agents.recollection import KINDS, QUESTIONS, recollections
+from agents.recollection import KINDS, recollections
 from oddoneout.rules.language import WORD_KINDS
 
 
@@ -31,10 +31,9 @@ class Spelling:
         foretold: (K, W, V) next-word scores of the outcome to come, at the K steps of searches
             that end in a choice.
         coming: int64 (K, W) the true words of those outcomes, likewise.
-        recollected: (R, QUESTIONS x V, KINDS) scores of how often each word was said in this
-            trial, and in outcomes of earlier ones, at the R steps of searches, with `recollect`;
-            else None.
-        said: int64 (R, QUESTIONS x V), how often it was, see `agents.recollection`; None without
+        recollected: (R, V, KINDS) scores of how often each word was said in the trial so far, at
+            the R steps of searches, with `recollect`; else None.
+        said: int64 (R, V), how often it was, `IGNORED` for words that do not count; None without
             that head.
     """
 
@@ -89,9 +88,7 @@ class Agent(nn.Module):
         self.redrawer = Redrawer(config) if config.reconstruct else None
         self.reward = nn.Linear(config.width, 1) if config.predict_reward else None
         self.recollection = (
-            nn.Linear(config.width, QUESTIONS * config.vocabulary * KINDS)
-            if config.recollect
-            else None
+            nn.Linear(config.width, config.vocabulary * KINDS) if config.recollect else None
         )
         for embedding in (self.instruction, self.previous_action):
             nn.init.normal_(embedding.weight, std=0.2)
@@ -104,7 +101,7 @@ class Agent(nn.Module):
                 # At first as if nothing had been said, which is true of most words.
                 nothing = torch.tensor([3.0, 0.0, 0.0])
                 self.recollection.weight.zero_()
-                self.recollection.bias.copy_(nothing.repeat(QUESTIONS * config.vocabulary))
+                self.recollection.bias.copy_(nothing.repeat(config.vocabulary))
 
     def forward(self, batch: Batch | Inputs, remember: bool = True) -> Outputs:
         """Whole episodes at once, with the spelling (teacher-forced) where targets are given.
