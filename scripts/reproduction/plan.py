@@ -161,13 +161,11 @@ def _cell(
     trained: Mapping[str, Any],
     **given: Any,
 ) -> Cell:
+    weight = trained.get("explanation_weight", 1.0) if explained else 0.0
     return Cell(
         seed=seed,
         training=TrainingConfig(
-            frames=frames,
-            explanation_weight=1.0 if explained else 0.0,
-            seed=seed,
-            **trained,
+            **{**trained, "frames": frames, "explanation_weight": weight, "seed": seed}
         ),
         agent=sizes.agent,
         episodes=sizes.exam_episodes,

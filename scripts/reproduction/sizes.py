@@ -8,13 +8,13 @@ from typing import Any, Final
 EXPERIMENTS: Final = ("confounding", "features", "hard", "basic")
 
 #: How agents learn where sentences speak of all dimensions: first to see, then the memory alone,
-#: for which most of the budget is. All arms alike. What is foretold and recollected weighs less
-#: than it does by default, so that the policy keeps up with what is known. Colors are others in
-#: half of the glimpses: otherwise shapes and textures are told by the colors they come in.
+#: for which most of the budget is. All arms alike. Explanations weigh less than they do by default,
+#: so that the policy keeps up with what is known. Colors are others in half of the glimpses:
+#: otherwise shapes and textures are told by the colors they come in.
 _STAGES: Final = {
     "decisive_weight": 3.0,
-    "foretell_weight": 0.1,
-    "recollect_weight": 0.1,
+    "explanation_weight": 0.33,
+    "foretell_weight": 0.3,
     "recolor": 0.5,
     "glimpses": 0.3,
     "freeze_at": 0.3,
