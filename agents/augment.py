@@ -16,15 +16,13 @@ from torchvision.transforms.v2 import functional as transforms
 from agents.batch import Batch, Inputs
 from agents.config import TrainingConfig
 from oddoneout.actions import Action
-from oddoneout.rules import language
-from oddoneout.rules.attributes import VALUES, Dimension
+from oddoneout.rules.language import COLOR_WORDS
 
 #: Keeps these draws apart from others that start from the same seed.
 _AUGMENT = 0xA06
 #: How unevenly a channel of other colors is mixed of all three, and how bright it may become.
 _MIXING, _BRIGHT = (0.5, 0.5, 0.5), (0.6, 1.0)
 _AS_IS = np.eye(3, dtype=np.float32)
-_COLOR_WORDS = [language.VOCABULARY.index(color) for color in VALUES[Dimension.COLOR]]
 #: Features come as (F, views, width), pictures as (F, H, W, 3).
 _FEATURES_NDIM = 3
 
@@ -87,7 +85,7 @@ def change(batch: Batch, changes: Changes) -> Batch:
     if (recolored := changes.recolored).any():
         uncounted = targets.uncounted.clone()
         rows = torch.from_numpy(recolored).to(uncounted.device)
-        uncounted[:, _COLOR_WORDS] |= rows[:, None]
+        uncounted[:, COLOR_WORDS] |= rows[:, None]
         targets = replace(targets, uncounted=uncounted)
     if changes.mirror.any():
         actions = _turned(inputs.previous_actions, mirror[:, None])
