@@ -1,8 +1,6 @@
-"""Changes of batches: small shifts, whole episodes mirrored, and other colors.
+"""Label-preserving changes of batches: small shifts, and whole episodes mirrored.
 
-Sentences speak of colors, so where they are changed the words for them do not count any more.
-What is left, shapes and textures, must then be told whatever the color: also in combinations of
-which demonstrations show none.
+Never colors: they are what the sentences speak of.
 """
 
 from dataclasses import dataclass, replace
@@ -16,13 +14,9 @@ from torchvision.transforms.v2 import functional as transforms
 from agents.batch import Batch, Inputs
 from agents.config import TrainingConfig
 from oddoneout.actions import Action
-from oddoneout.rules.language import COLOR_WORDS
 
 #: Keeps these draws apart from others that start from the same seed.
 _AUGMENT = 0xA06
-#: How unevenly a channel of other colors is mixed of all three, and how bright it may become.
-_MIXING, _BRIGHT = (0.5, 0.5, 0.5), (0.6, 1.0)
-_AS_IS = np.eye(3, dtype=np.float32)
 #: Features come as (F, views, width), pictures as (F, H, W, 3).
 _FEATURES_NDIM = 3
 
@@ -34,32 +28,21 @@ class Changes:
     Attributes:
         down, right: int64 (B,), pixels by which images move.
         mirror: bool (B,), whether left and right are swapped.
-        colors: float32 (B, 3, 3), of what every channel is mixed; rows sum to at most 1.
     """
 
     down: NDArray[np.int64]
     right: NDArray[np.int64]
     mirror: NDArray[np.bool_]
-    colors: NDArray[np.float32]
 
     @classmethod
     def draw(cls, episodes: int, config: TrainingConfig, key: tuple[int, ...]) -> "Changes":
         """Drawn for a whole batch before it is shared out, so that sharing changes nothing."""
         rng = np.random.default_rng((config.seed, _AUGMENT, *key))
         shifts = rng.integers(-config.shift, config.shift + 1, (2, episodes))
-        mirror = rng.random(episodes) < config.mirror
-        recolored = rng.random(episodes) < config.recolor
-        mixed = rng.dirichlet(_MIXING, (episodes, 3)) * rng.uniform(*_BRIGHT, (episodes, 3, 1))
-        colors = np.where(recolored[:, None, None], mixed, _AS_IS).astype(np.float32)
-        return cls(shifts[0], shifts[1], mirror, colors)
-
-    @property
-    def recolored(self) -> NDArray[np.bool_]:
-        """bool (B,), whether colors are others."""
-        return (self.colors != _AS_IS).any((1, 2))
+        return cls(shifts[0], shifts[1], rng.random(episodes) < config.mirror)
 
     def __getitem__(self, rows: slice) -> "Changes":
-        return Changes(self.down[rows], self.right[rows], self.mirror[rows], self.colors[rows])
+        return Changes(self.down[rows], self.right[rows], self.mirror[rows])
 
     def __len__(self) -> int:
         return len(self.mirror)
@@ -70,8 +53,7 @@ def change(batch: Batch, changes: Changes) -> Batch:
 
     Args:
         batch: on any device; its images may be overwritten. Where they are features (see
-            `agents.encoded`), that of the picture or of its mirror image is taken, and nothing
-            can be recolored.
+            `agents.encoded`), that of the picture or of its mirror image is taken.
         changes: one per episode.
     """
     inputs, targets = batch.inputs, batch.targets
@@ -82,11 +64,6 @@ def change(batch: Batch, changes: Changes) -> Batch:
         inputs = replace(inputs, images=inputs.images[frames, view])
     else:
         _look_from(inputs, changes)
-    if (recolored := changes.recolored).any():
-        uncounted = targets.uncounted.clone()
-        rows = torch.from_numpy(recolored).to(uncounted.device)
-        uncounted[:, COLOR_WORDS] |= rows[:, None]
-        targets = replace(targets, uncounted=uncounted)
     if changes.mirror.any():
         actions = _turned(inputs.previous_actions, mirror[:, None])
         inputs = replace(inputs, previous_actions=actions)
@@ -95,9 +72,8 @@ def change(batch: Batch, changes: Changes) -> Batch:
 
 
 def _look_from(inputs: Inputs, changes: Changes) -> None:
-    """Shift, mirror and recolor the images, in place."""
+    """Shift and mirror the images, in place."""
     begin = 0
-    recolored = changes.recolored
     for row, length in enumerate(inputs.lengths.tolist()):
         episode = inputs.images[begin : begin + length]
         down, right = int(changes.down[row]), int(changes.right[row])
@@ -105,9 +81,6 @@ def _look_from(inputs: Inputs, changes: Changes) -> None:
             # The copy goes back into the packed batch, whose memory is channels-last as it is.
             changed = _look(episode.permute(0, 3, 1, 2), down, right, bool(changes.mirror[row]))
             episode.copy_(changed.permute(0, 2, 3, 1))
-        if recolored[row]:
-            mixed = torch.from_numpy(changes.colors[row]).to(episode.device)
-            episode.copy_((episode.float() @ mixed.T).round())
         begin += length
 
 

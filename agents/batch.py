@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-#: An action that is not to be imitated, a word that is not to be said: it counts in no loss.
+#: An action that is not to be imitated, a word after a sentence's end: it counts in no loss.
 IGNORED = -100
 
 
@@ -63,7 +63,7 @@ class Targets(_Movable):
             will be explained, 0 where none is made.
         explaining: bool (B, T), whether the step lies in an explaining phase.
         rewards: float32 (B, T), what the executed action brought.
-        uncounted: bool (B, V), the words that count nowhere in what an episode is told.
+        apart: bool (V, V), words that leave each other open (see `agents.unmet`).
     """
 
     labels: Tensor
@@ -72,7 +72,7 @@ class Targets(_Movable):
     coming: Tensor
     explaining: Tensor
     rewards: Tensor
-    uncounted: Tensor
+    apart: Tensor
 
 
 @dataclass(frozen=True, slots=True)

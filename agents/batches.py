@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from agents.augment import Changes, change
 from agents.batch import IGNORED, Batch, Inputs, Targets
 from agents.config import AgentConfig, TrainingConfig
+from agents.unmet import nothing_unmet
 from oddoneout.demos.trajectory import Trajectory
 from oddoneout.rules import language
 
@@ -162,8 +163,19 @@ class Words:
         return self._known[sentence]
 
 
-def collate(episodes: Sequence[Trajectory], config: AgentConfig, words: Words) -> Batch:
+def collate(
+    episodes: Sequence[Trajectory],
+    config: AgentConfig,
+    words: Words,
+    apart: torch.Tensor | None = None,
+) -> Batch:
     """One batch of those episodes, in that order.
+
+    Args:
+        episodes: at least one.
+        config: the shape that the batch must have.
+        words: encodes their sentences.
+        apart: bool (V, V), see `agents.unmet`; None for nothing that is left open.
 
     Raises:
         ValueError: if the images or instructions are not of the size that the agent expects,
@@ -217,7 +229,7 @@ def collate(episodes: Sequence[Trajectory], config: AgentConfig, words: Words) -
             coming=tensor(coming),
             explaining=tensor(explaining),
             rewards=tensor(rewards),
-            uncounted=torch.zeros(rows, config.vocabulary, dtype=torch.bool),
+            apart=nothing_unmet(config.vocabulary) if apart is None else apart,
         ),
     )
 
@@ -279,6 +291,7 @@ class Batches:
         rank, ranks: this process and how many there are; each takes its share of every batch.
         passes: into how many batches a process cuts its share.
         pin: put tensors into page-locked memory, for copies beside the computation.
+        apart: as in `collate`.
     """
 
     def __init__(
@@ -291,6 +304,7 @@ class Batches:
         ranks: int = 1,
         passes: int = 1,
         pin: bool = False,
+        apart: torch.Tensor | None = None,
     ) -> None:
         self.demonstrations, self.agent, self.training = demonstrations, agent, training
         self.order = Order(
@@ -298,7 +312,7 @@ class Batches:
         )
         self.words = Words(agent.sentence_words)
         self.shares = tuple(rank + ranks * i for i in range(passes))
-        self.cut, self.pin = ranks * passes, pin
+        self.cut, self.pin, self.apart = ranks * passes, pin, apart
 
     def portion(self, position: Position, ids: NDArray[np.int64], following: Position) -> Portion:
         """What is trained on at that position."""
@@ -324,7 +338,7 @@ class Batches:
 
     def _batch(self, ids: NDArray[np.int64], changes: Changes) -> Batch:
         episodes = [self.demonstrations.episode(int(i)) for i in ids]
-        batch = change(collate(episodes, self.agent, self.words), changes)
+        batch = change(collate(episodes, self.agent, self.words, self.apart), changes)
         return pinned(batch) if self.pin else batch
 
 

@@ -18,6 +18,7 @@ from agents.encoded import Encoded, features_of
 from agents.glimpses import BATCH_SHARE, Glimpses
 from agents.model import Agent
 from agents.ranks import Ranks
+from agents.unmet import unmet
 
 #: Where a run keeps the features of its demonstrations, once the encoder stays as it is.
 FEATURES = "features.npy"
@@ -63,9 +64,10 @@ class Curriculum:
     ) -> None:
         self._agent, self._training, self._ranks = agent, training, ranks
         self._features, self._passes, self._say = run / FEATURES, passes, say
-        # What an outcome says of a color must be what was seen.
-        self._whole = replace(training, recolor=0.0)
-        self.episodes = self._batches(demonstrations, self._whole)
+        episodes = (demonstrations.episode(i) for i in range(len(demonstrations)))
+        said = (text for episode in episodes for text in episode.told.explanations)
+        self._apart = unmet(said) if training.leave_open else None
+        self.episodes = self._batches(demonstrations, training)
 
     def stream(self, stage: Stage, position: Position) -> Generator[Portion, None, None]:
         """The stage's portions from that position on, without end; close it when done."""
@@ -79,7 +81,7 @@ class Curriculum:
                 alone = replace(self._training, batch_episodes=size, batch_frames=size)
                 batches = self._batches(glimpses, alone)
             elif stage is Stage.FEATURES:
-                unshifted = replace(self._whole, shift=0)  # features cannot be
+                unshifted = replace(self._training, shift=0)  # features cannot be
                 batches = self._batches(self._encoded(anew=position == Position()), unshifted)
             portions = prefetch(batches.stream(position))
             yield from stack.enter_context(contextlib.closing(portions))
@@ -98,6 +100,7 @@ class Curriculum:
             ranks=self._ranks.ranks,
             passes=self._passes,
             pin=self._ranks.device.type == "cuda",
+            apart=self._apart,
         )
 
     def _encoded(self, anew: bool) -> Encoded:

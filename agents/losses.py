@@ -14,6 +14,7 @@ from agents.batch import IGNORED, Batch
 from agents.config import TrainingConfig
 from agents.encoder import Redrawer
 from agents.model import Outputs, Spelling
+from agents.unmet import left_open
 from oddoneout.actions import TRANSFORMS, Action
 
 #: The actions that decide a trial: rare, and worth more than a step of walking.
@@ -78,8 +79,9 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     right = outputs.logits.argmax(-1) == labels
 
     action = action_loss(outputs.logits, labels, imitated, decisive, config)
-    explanation, silence = explanation_losses(spelling)
-    foretelling = summed(spelling.foretold, spelling.coming)
+    apart = batch.targets.apart
+    explanation, silence = explanation_losses(spelling, apart)
+    foretelling = spelled_loss(spelling.foretold, spelling.coming, apart)
     recollection, recollected = recollection_losses(spelling)
     reconstruction = reconstruction_loss(outputs, batch)
     reward = reward_loss(outputs, batch)
@@ -165,13 +167,18 @@ def summed(scores: Tensor, truth: Tensor) -> Tensor:
     return each / max(1, len(truth))
 
 
-def explanation_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
+def spelled_loss(scores: Tensor, words: Tensor, apart: Tensor) -> Tensor:
+    """`summed`, but for words that are left open: scores (N, W, V), words (N, W), apart (V, V)."""
+    return summed(scores.masked_fill(left_open(words, apart), -torch.inf), words)
+
+
+def explanation_losses(spelling: Spelling, apart: Tensor) -> tuple[Tensor, Tensor]:
     """Per sentence where one stands, and of the immediate end where none does."""
     silent = spelling.silent.float()
     silence = F.cross_entropy(
         silent, torch.zeros(len(silent), dtype=torch.int64, device=silent.device), reduction="sum"
     ) / max(1, len(silent))
-    return summed(spelling.logits, spelling.words), silence
+    return spelled_loss(spelling.logits, spelling.words, apart), silence
 
 
 def recollection_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:

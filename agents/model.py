@@ -24,8 +24,7 @@ class Spelling:
 
     Attributes:
         logits: (N, W, V) next-word scores at the N spoken steps, given the true earlier words.
-        words: int64 (N, W) the true words; 0 ends a sentence, `IGNORED` stands after its end and
-            for words that do not count.
+        words: int64 (N, W) the true words; 0 ends a sentence, `IGNORED` stands after its end.
         explaining: bool (N,) whether the step lies in an explaining phase.
         silent: (M, V) first-word scores at the M valid steps where nothing stands.
         foretold: (K, W, V) next-word scores of the outcome to come, at the K steps of searches
@@ -33,8 +32,7 @@ class Spelling:
         coming: int64 (K, W) the true words of those outcomes, likewise.
         recollected: (R, V, KINDS) scores of how often each word was said in the trial so far, at
             the R steps of searches, with `recollect`; else None.
-        said: int64 (R, V), how often it was, `IGNORED` for words that do not count; None without
-            that head.
+        said: int64 (R, V), how often it was; None without that head.
     """
 
     logits: Tensor
@@ -201,7 +199,7 @@ class Agent(nn.Module):
         told, valid = batch.targets.told, batch.inputs.valid
         spoken = valid & (told > 0)
         quiet = states[valid & (told == 0)]
-        sentences, rows, uncounted = batch.targets.sentences, told[spoken], batch.targets.uncounted
+        sentences, rows = batch.targets.sentences, told[spoken]
         searching = valid & (batch.targets.coming > 0)
         outcomes = batch.targets.coming[searching]
         recollected = said = None
@@ -211,20 +209,20 @@ class Agent(nn.Module):
         decoder = self.decoder
         return Spelling(
             logits=decoder(decoder.state(states[spoken]), sentences, rows),
-            words=_scored(sentences[rows], uncounted[spoken.nonzero()[:, 0]]),
+            words=_scored(sentences[rows]),
             explaining=batch.targets.explaining[spoken],
             silent=decoder.first(decoder.state(quiet)),
             foretold=decoder(decoder.ahead(states[searching]), sentences, outcomes),
-            coming=_scored(sentences[outcomes], uncounted[searching.nonzero()[:, 0]]),
+            coming=_scored(sentences[outcomes]),
             recollected=recollected,
             said=said,
         )
 
 
-def _scored(words: Tensor, uncounted: Tensor) -> Tensor:
-    """Words (N, W) up to the first 0, but for those that do not count, bool (N, V)."""
+def _scored(words: Tensor) -> Tensor:
+    """Words (N, W) up to and with the first 0, `IGNORED` after it."""
     ended = F.pad((words == 0).cumsum(-1)[:, :-1], (1, 0)) > 0
-    return words.masked_fill(ended | uncounted.gather(1, words), IGNORED)
+    return words.masked_fill(ended, IGNORED)
 
 
 class Decoder(nn.Module):

@@ -11,7 +11,7 @@ from typing import Final
 
 from torch import Tensor
 
-from agents.batch import IGNORED, Batch
+from agents.batch import Batch
 
 #: A word has stood in no sentence of the trial so far, in one, or in several different ones.
 KINDS: Final = 3
@@ -27,7 +27,7 @@ def recollections(batch: Batch, vocabulary: int) -> tuple[Tensor, Tensor]:
     Returns:
         bool (B, T), the steps of searches; and of those N steps, row by row, int64 (N,
         vocabulary): in how many different sentences of the trial's search each word has stood up
-        to and with that step, counted to ``KINDS`` - 1; `IGNORED` for words that do not count.
+        to and with that step, counted to ``KINDS`` - 1.
     """
     told, trials = batch.targets.told, batch.inputs.trials
     searching = batch.searching
@@ -40,5 +40,4 @@ def recollections(batch: Batch, vocabulary: int) -> tuple[Tensor, Tensor]:
     bags[:, 0] = 0
     said = bags[told] * (heard & ~again)[..., None]
     counts = (so_far.float() @ said.float()).long().clamp(max=KINDS - 1)
-    counts = counts.masked_fill(batch.targets.uncounted[:, None], IGNORED)
     return searching, counts[searching]

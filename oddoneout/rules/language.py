@@ -75,9 +75,6 @@ WORD_KINDS: Final[tuple[int, ...]] = tuple(
     next((_IDS[kind[0]] for kind in _KINDS if word in kind), i) for i, word in enumerate(VOCABULARY)
 )
 
-#: Ids of the words for colors, which are no longer true where colors are changed.
-COLOR_WORDS: Final = tuple(_IDS[str(color)] for color in VALUES[Dimension.COLOR])
-
 INSTRUCTION_WORDS: Final = max(len(text.split()) for text in INSTRUCTIONS.values())
 #: Words in the longest explanation.
 MAX_WORDS: Final = 9

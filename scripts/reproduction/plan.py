@@ -23,8 +23,8 @@ _BASIC, _CONFOUNDED = "OddOneOut/Basic-v0", "OddOneOut/Confounded-v0"
 _DECONFOUNDED, _INTERVENTION = "OddOneOut/Deconfounded-v0", "OddOneOut/Intervention-v0"
 _CORE: Final = tuple(d.value for d in CORE_DIMENSIONS)
 _NOISE: Final = {"action_noise": 0.1}
-#: Where transforms decide, imitators must know one that did nothing.
-_TRANSFORMING: Final = {**_NOISE, "vain_actions": 0.05}
+#: An imitator that acts too early must know an action that did nothing.
+_VAIN: Final = {**_NOISE, "vain_actions": 0.05}
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
 _WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0}
 
@@ -261,7 +261,8 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
             rooms=rooms,
             explained=explained,
             agent_changes=changes,
-            trained=trained,
+            # Half of all combinations are never shown: no reason to learn that there are none.
+            trained={"leave_open": True, **trained},
             frames=sizes.intervention_frames,
         )
         for arm, explained, changes, trained in arms
@@ -323,6 +324,7 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
                     label=f"basic-{told}",
                     env=_BASIC,
                     env_args={"explanations": told},
+                    expert_args=_VAIN,
                     episodes=sizes.basic_episodes,
                 ),
             ),
@@ -352,7 +354,7 @@ def _lessons(sizes: Sizes, label: str, args: Mapping[str, Any]) -> tuple[DemoSet
         label=label,
         env=_INTERVENTION,
         env_args=args,
-        expert_args=_TRANSFORMING,
+        expert_args=_VAIN,
         episodes=sizes.intervention_episodes,
     )
     practice = (
@@ -360,7 +362,7 @@ def _lessons(sizes: Sizes, label: str, args: Mapping[str, Any]) -> tuple[DemoSet
             label=f"{label}-practice-{d}",
             env=_INTERVENTION,
             env_args={**args, "dimension": d, "experiments": 1},
-            expert_args={**_TRANSFORMING, "first": d},
+            expert_args={**_VAIN, "first": d},
             episodes=sizes.practice_episodes,
             seed=1 + i,
         )

@@ -9,15 +9,13 @@ EXPERIMENTS: Final = ("confounding", "features", "hard", "basic")
 
 #: How agents learn where sentences speak of all dimensions: first to see, then the memory alone,
 #: for which most of the budget is. All arms alike. Explanations weigh less than they do by default,
-#: so that the policy keeps up with what is known. Colors are others in half of the glimpses:
-#: otherwise shapes and textures are told by the colors they come in.
+#: so that the policy keeps up with what is known.
 _STAGES: Final = {
     "decisive_weight": 3.0,
     "explanation_weight": 0.33,
     "foretell_weight": 0.3,
-    "recolor": 0.5,
-    "glimpses": 0.3,
-    "freeze_at": 0.3,
+    "glimpses": 0.2,
+    "freeze_at": 0.2,
 }
 
 
@@ -86,7 +84,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             practice_episodes=3_000,
             confounded_frames=900_000,
             basic_frames=2_600_000,
-            intervention_frames=6_000_000,
+            intervention_frames=8_000_000,
             exam_episodes=300,
             curve_points=3,
             curve_episodes=50,

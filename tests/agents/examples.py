@@ -5,6 +5,7 @@ from torch import Tensor
 
 from agents.batch import IGNORED, Batch, Inputs, Targets
 from agents.config import AgentConfig
+from agents.unmet import nothing_unmet
 
 
 def tiny(**overrides: object) -> AgentConfig:
@@ -52,6 +53,6 @@ def random_batch(
             coming=torch.where(valid & (draw(2, rows, steps) > 0), draw(6, rows, steps), 0),
             explaining=draw(2, rows, steps) > 0,
             rewards=draw(2, rows, steps).float(),
-            uncounted=torch.zeros(rows, config.vocabulary, dtype=torch.bool),
+            apart=nothing_unmet(config.vocabulary),
         ),
     )

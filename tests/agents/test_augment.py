@@ -1,5 +1,3 @@
-from dataclasses import fields, replace
-
 import numpy as np
 import torch
 
@@ -7,8 +5,6 @@ from agents.augment import Changes, change
 from agents.batches import Words, collate
 from agents.config import TrainingConfig
 from oddoneout.actions import Action
-from oddoneout.rules import language
-from oddoneout.rules.attributes import Color
 from tests.agents.examples import tiny
 from tests.agents.made_up import MadeUp
 
@@ -21,13 +17,8 @@ def fresh():
     return collate(episodes, AGENT, Words(AGENT.sentence_words))
 
 
-AS_IS = np.eye(3, dtype=np.float32)
-
-
-def changes(
-    down=(0, 0, 0), right=(0, 0, 0), mirror=(False, False, False), colors=(AS_IS, AS_IS, AS_IS)
-) -> Changes:
-    return Changes(np.array(down), np.array(right), np.array(mirror), np.array(colors))
+def changes(down=(0, 0, 0), right=(0, 0, 0), mirror=(False, False, False)) -> Changes:
+    return Changes(np.array(down), np.array(right), np.array(mirror))
 
 
 def frames(batch):
@@ -71,40 +62,21 @@ def test_mirroring_twice_changes_nothing():
     assert torch.equal(once_and_back.targets.labels, fresh().targets.labels)
 
 
-def test_other_colors_mix_the_channels_of_whole_episodes():
-    swapped = AS_IS[[1, 0, 2]]
-    dim = np.array([[0.5, 0.5, 0], [0, 0.5, 0], [0, 0, 0]], np.float32)
-    before = frames(fresh())
-    after = frames(change(fresh(), changes(colors=(swapped, AS_IS, dim))))
-    assert torch.equal(after[0], before[0][..., [1, 0, 2]])
-    assert torch.equal(after[1], before[1])
-    red, green, _ = before[2].float().unbind(-1)
-    mixed = torch.stack(((red + green) / 2, green / 2, 0 * red), dim=-1)
-    assert torch.equal(after[2], mixed.round().to(torch.uint8))
-
-
-def test_where_colors_are_others_words_for_colors_do_not_count_and_all_others_do():
-    uncounted = change(fresh(), changes(colors=(AS_IS, AS_IS[[1, 0, 2]], AS_IS))).targets.uncounted
-    silent = {word for word, out in zip(language.VOCABULARY, uncounted[1], strict=True) if out}
-    assert silent == {str(color) for color in Color}
-    assert not uncounted[[0, 2]].any()
-
-
 def test_sentences_and_everything_else_stay():
     plain = fresh()
     changed = change(fresh(), changes((1, 2, 0), (0, -1, 1), (True, True, False)))
-    for name in ("sentences", "told", "explaining", "rewards", "uncounted"):
+    for name in ("sentences", "told", "explaining", "rewards"):
         assert torch.equal(getattr(changed.targets, name), getattr(plain.targets, name))
     for name in ("lengths", "instructions", "previous_rewards", "trials"):
         assert torch.equal(getattr(changed.inputs, name), getattr(plain.inputs, name))
 
 
 def test_what_is_drawn_depends_on_seed_and_place_alone():
-    config = TrainingConfig(shift=3, mirror=0.5, recolor=0.3)
+    config = TrainingConfig(shift=3, mirror=0.5)
 
-    def drawn(seed: int, *key: int) -> list[list[float]]:
-        found = Changes.draw(40, replace(config, seed=seed), key)
-        return [getattr(found, field.name).tolist() for field in fields(found)]
+    def drawn(seed: int, *key: int) -> list[list[int]]:
+        found = Changes.draw(40, TrainingConfig(shift=3, mirror=0.5, seed=seed), key)
+        return [found.down.tolist(), found.right.tolist(), found.mirror.tolist()]
 
     assert drawn(0, 1, 2) == drawn(0, 1, 2)
     assert drawn(0, 1, 2) != drawn(0, 1, 3)
@@ -112,9 +84,6 @@ def test_what_is_drawn_depends_on_seed_and_place_alone():
     many = Changes.draw(2000, config, (0, 0))
     assert set(many.down) == set(many.right) == set(range(-3, 4))
     assert 0.4 < many.mirror.mean() < 0.6
-    assert 0.2 < many.recolored.mean() < 0.4
-    assert many.colors.min() >= 0.0
-    assert many.colors.sum(-1).max() <= 1.0 + 1e-6, "a channel could overflow"
 
 
 def test_no_augmentation_leaves_batches_as_they_are():

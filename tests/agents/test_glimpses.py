@@ -1,16 +1,13 @@
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agents.batches import Batches, Position, Several
+from agents.batches import Batches, Several
 from agents.config import TrainingConfig
-from agents.curriculum import Curriculum, Stage
+from agents.curriculum import Stage
 from agents.glimpses import Glimpses
-from agents.model import Agent
-from agents.ranks import Ranks
 from agents.training import RunOptions, Trainer
 from tests.agents.examples import tiny
 from tests.agents.made_up import MadeUp
@@ -169,20 +166,3 @@ def test_a_run_takes_glimpses_first_and_episodes_then(tmp_path, share):
     assert [more for _, more in taken] == [frames < share * 400 for frames, _ in taken]
     if share:
         assert taken[0][0] == 20, "a third as many pictures in a batch as frames in one of episodes"
-
-
-def test_only_glimpses_are_shown_in_other_colors(tmp_path):
-    config = TrainingConfig(batch_episodes=6, batch_frames=60, recolor=1.0)
-    curriculum = Curriculum(
-        MadeUp(40),
-        Agent(tiny(image_size=(16, 16))),
-        config,
-        tmp_path,
-        Ranks.join("cpu"),
-        passes=1,
-        say=lambda line: None,
-    )
-    for stage in Stage:
-        with contextlib.closing(curriculum.stream(stage, Position())) as portions:
-            uncounted = next(portions).batches[0].targets.uncounted
-        assert bool(uncounted.any()) == (stage is GLIMPSES)

@@ -77,11 +77,10 @@ def test_label_smoothing_punishes_certainty():
     assert sharp < 1e-6 < smooth
 
 
-def spell(*sentences: list[int], uncounted: list[int]) -> list[list[int]]:
-    """The words that count, in one episode in which those sentences stand one after another."""
+def spell(*sentences: list[int]) -> list[list[int]]:
+    """The words to be said, in one episode in which those sentences stand one after another."""
     agent = Agent(tiny(sentence_words=4)).eval()
     batch = random_batch(agent.config, lengths=(len(sentences),))
-    batch.targets.uncounted[:, uncounted] = True
     told = 1 + torch.arange(len(sentences))[None]
     told_that = torch.tensor([[0, 0, 0, 0], *sentences])
     nothing = torch.zeros_like(told)
@@ -92,15 +91,11 @@ def spell(*sentences: list[int], uncounted: list[int]) -> list[list[int]]:
 
 
 def test_a_sentence_counts_its_words_and_one_end():
-    found = spell([5, 7, 0, 0], [3, 0, 0, 0], [1, 2, 3, 4], uncounted=[])
+    found = spell([5, 7, 0, 0], [3, 0, 0, 0], [1, 2, 3, 4])
     assert found == [[5, 7, 0, IGNORED], [3, 0, IGNORED, IGNORED], [1, 2, 3, 4]]
 
 
-def test_a_sentence_counts_no_word_that_does_not_count():
-    assert spell([5, 7, 5, 0], uncounted=[5, 6]) == [[IGNORED, 7, IGNORED, 0]]
-
-
-def test_words_that_do_not_count_cost_nothing_and_are_never_wrong():
+def test_what_stands_after_the_end_costs_nothing_and_is_never_wrong():
     words = torch.tensor([[5, 0, IGNORED]])
     logits = torch.zeros(1, 3, 8)
     spoiled = logits.clone()
@@ -143,7 +138,7 @@ def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
 def test_kinds_of_explanation_are_scored_apart(case):
     outputs, batch = case
     spelling = outputs.spelling
-    said = spelling.words.clamp_min(0)  # what does not count may be said anyhow
+    said = spelling.words.clamp_min(0)  # after an end anything may be said
     truth = 100.0 * torch.nn.functional.one_hot(said, spelling.logits.shape[-1])
     right_outcomes = torch.where(spelling.explaining[:, None, None], truth, -truth)
     result = losses(

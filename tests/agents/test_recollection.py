@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from agents.batch import IGNORED, Batch, Inputs, Targets
+from agents.batch import Batch, Inputs, Targets
 from agents.recollection import recollections
+from agents.unmet import nothing_unmet
 from oddoneout.rules import language
 
 RED_BALL, BLUE_BALL, UNIQUE = "this is a red ball", "this is a blue ball", "correct it is uniquely"
@@ -33,7 +34,7 @@ def told(*steps: str, trials: list[int], explaining: list[bool] | None = None) -
             coming=zeros,
             explaining=torch.tensor([explaining or [False] * n]),
             rewards=zeros.float(),
-            uncounted=torch.zeros(1, len(language.VOCABULARY), dtype=torch.bool),
+            apart=nothing_unmet(),
         ),
     )
 
@@ -62,13 +63,6 @@ def test_outcomes_are_not_counted_nor_asked_at():
     asked, _ = recollections(batch, len(language.VOCABULARY))
     assert asked.tolist() == [[True, False, True]]
     assert said(batch, "uniquely") == [0, 0]
-
-
-def test_words_that_do_not_count_are_not_asked_for():
-    batch = told(RED_BALL, BLUE_BALL, trials=[0, 0])
-    batch.targets.uncounted[0, language.VOCABULARY.index("red")] = True
-    assert said(batch, "red") == [IGNORED, IGNORED]
-    assert said(batch, "ball") == [1, 2]
 
 
 def test_the_end_of_a_sentence_is_no_word():
