@@ -234,6 +234,7 @@ def _today(training: Mapping[str, Any]) -> dict[str, Any]:
     values = {"optimizer": "adamw", "glimpses": 0.0, **training}
     if values.pop("frozen_encoder", False):
         values["freeze_at"] = 0.0
+    values.pop("recolor", None)  # glimpses in other colors, which there are no more
     return values
 
 

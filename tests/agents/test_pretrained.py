@@ -1,0 +1,29 @@
+"""The agents in the repository: whoever changes what a checkpoint holds must still read these."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents.checkpoint import load_agent
+
+FILES = sorted((Path(__file__).parents[2] / "agents" / "pretrained").glob("*.safetensors"))
+
+
+def test_there_is_one_for_each_explained_dimension_for_none_and_for_interventions():
+    explained = {f"confounded-{what}" for what in ("color", "shape", "texture", "nothing")}
+    assert {file.stem for file in FILES} == {*explained, "intervention"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_agent_loads_and_acts(file):
+    assert file.stat().st_size < 12e6, "a few megabytes each"
+    agent, meta = load_agent(file, image_size=(64, 64))
+    assert meta.training.frames > 0
+    images = torch.randint(256, (2, 64, 64, 3), dtype=torch.uint8)
+    instructions = torch.ones(2, agent.config.instruction_words, dtype=torch.int64)
+    before = torch.full((2,), agent.config.no_action)
+    with torch.no_grad():
+        logits, states, _ = agent.step(images, instructions, before, torch.zeros(2), agent.begin(2))
+    assert torch.isfinite(logits).all()
+    assert agent.speak(states).shape == (2, agent.config.sentence_words)
