@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from agents.config import TrainingConfig
 from agents.model import Agent
 from agents.muon import Muon
+from agents.precision import arithmetic
 
 #: Modules whose matrices are tables or scales: AdamW's, and they do not decay.
 _TABLES = (nn.Embedding, nn.LayerNorm, nn.GroupNorm)
@@ -118,5 +119,6 @@ def optimizer(agent: Agent, config: TrainingConfig) -> Optimizers:
     ]
     if hidden:
         group = {"params": hidden, "initial_lr": config.muon_lr}
-        parts.append(Muon([group], lr=config.muon_lr, weight_decay=decay))
+        dtype = arithmetic(config.precision, hidden[0].device)
+        parts.append(Muon([group], lr=config.muon_lr, weight_decay=decay, dtype=dtype))
     return Optimizers(tuple(parts))

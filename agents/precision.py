@@ -22,7 +22,13 @@ def has_bfloat16(device: torch.device) -> bool:
     return any(found.get(name, False) for name in _INSTRUCTIONS)
 
 
+def arithmetic(precision: Precision, device: torch.device) -> torch.dtype:
+    """bfloat16 or float32; "auto" takes the faster one for the device."""
+    half = precision == "bf16" or (precision == "auto" and has_bfloat16(device))
+    return torch.bfloat16 if half else torch.float32
+
+
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """Automatic casting to that precision; "auto" takes the faster one for the device."""
-    on = precision == "bf16" or (precision == "auto" and has_bfloat16(device))
+    on = arithmetic(precision, device) is torch.bfloat16
     return torch.autocast(device.type, torch.bfloat16, enabled=on)

@@ -100,24 +100,43 @@ def test_frozen_parameters_are_left_alone():
     columns=st.integers(1, 24),
     seed=st.integers(0, 2**16),
     size=st.sampled_from([1e-6, 1.0, 1e6]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
 )
-def test_an_update_is_nearly_orthogonal_whatever_its_shape_and_size(rows, columns, seed, size):
+def test_an_update_is_nearly_orthogonal_whatever_its_shape_and_size(
+    rows, columns, seed, size, dtype
+):
     made = torch.Generator().manual_seed(seed)
     left, _ = torch.linalg.qr(torch.randn(rows, rows, generator=made))
     right, _ = torch.linalg.qr(torch.randn(columns, columns, generator=made))
     rank = min(rows, columns)
     values = torch.logspace(0, -1.5, rank)  # as unlike as gradients' are
     matrix = size * (left[:, :rank] * values) @ right[:rank]
-    update = orthogonalized(matrix)
-    assert update.shape == matrix.shape
+    update = orthogonalized(matrix, dtype)
+    assert (update.shape, update.dtype) == (matrix.shape, torch.float32)
     found = torch.linalg.svdvals(update)
     assert found.min() > 0.5
     assert found.max() < 1.3
     assert (update * matrix).sum() > 0.0, "it points the way of the matrix"
 
 
-def test_the_update_of_nothing_is_nothing():
-    assert torch.equal(orthogonalized(torch.zeros(3, 5)), torch.zeros(3, 5))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("steep", [0.3, 1.0, 2.0])
+def test_no_direction_of_a_large_matrix_is_blown_up(steep, dtype):
+    made = torch.Generator().manual_seed(0)
+    left, _ = torch.linalg.qr(torch.randn(128, 128, generator=made))
+    right, _ = torch.linalg.qr(torch.randn(256, 128, generator=made))
+    matrix = (left * torch.arange(1, 129).float() ** -steep) @ right.T
+    update = orthogonalized(matrix, dtype)
+    assert torch.linalg.svdvals(update).max() < 1.3
+    exact = orthogonalized(matrix)
+    assert torch.cosine_similarity(update.flatten(), exact.flatten(), dim=0) > 0.98
+    thin = matrix[:, :3] @ matrix[:3] + 1e-3 * matrix  # little but three directions
+    assert torch.linalg.svdvals(orthogonalized(thin, dtype)).max() < 1.3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_update_of_nothing_is_nothing(dtype):
+    assert torch.equal(orthogonalized(torch.zeros(3, 5), dtype), torch.zeros(3, 5))
 
 
 def test_muon_moves_entries_by_a_fifth_of_the_rate_in_any_shape():
@@ -139,6 +158,20 @@ def test_muon_lets_weights_decay_as_adamw_does():
 def test_muon_is_not_for_vectors():
     with pytest.raises(ValueError, match=r"matrices and filters, got a shape of \(3,\)"):
         Muon([nn.Parameter(torch.zeros(3))], lr=0.1)
+
+
+def test_muon_computes_in_single_precision_or_bfloat16():
+    with pytest.raises(ValueError, match=r"float32, torch\.bfloat16\], got torch\.float16"):
+        Muon([nn.Parameter(torch.zeros(3, 3))], lr=0.1, dtype=torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("float32", torch.float32)]
+)
+def test_muon_computes_as_the_training_does(precision, dtype):
+    _, muon = optimizer(Agent(tiny()), replace(CONFIG, precision=precision)).parts
+    assert isinstance(muon, Muon)
+    assert muon.dtype is dtype
 
 
 def test_what_is_remembered_of_a_parameter_can_be_put_back():
