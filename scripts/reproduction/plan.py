@@ -332,7 +332,7 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
             rooms=rooms,
             explained=explained,
             # A trial has more to see than to remember.
-            trained={"glimpses": 0.4, "freeze_at": 0.4, **trained},
+            trained={"glimpses": 0.3, "freeze_at": 0.3, **sizes.basic_training, **trained},
             frames=sizes.basic_frames,
         )
         for arm, told, hears, explained, trained in arms

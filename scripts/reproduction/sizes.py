@@ -29,6 +29,7 @@ class Sizes:
         confounded_frames, basic_frames, intervention_frames: that every agent is trained on.
         confounded_training: changes to the training's defaults, where one dimension is explained.
         staged_training: where all are, in Basic and Intervention.
+        basic_training: changes to that in Basic, whose episodes are short.
         staged_agent: changes to the ``agent`` preset there.
         agent: the agent's preset.
         exam_episodes: of every exam at the end, per seed.
@@ -55,6 +56,7 @@ class Sizes:
     staged_training: Mapping[str, Any] = field(
         default_factory=lambda: {**_STAGES, "batch_episodes": 24, "batch_frames": 1536}
     )
+    basic_training: Mapping[str, Any] = field(default_factory=lambda: {"batch_episodes": 48})
 
 
 #: One table of all sizes. Both presets train the same agents, the GPU's in larger batches.
@@ -76,14 +78,15 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             staged_agent={},
             confounded_training={"batch_episodes": 2, "warmup_steps": 1},
             staged_training={**_STAGES, "batch_episodes": 2, "warmup_steps": 1},
+            basic_training={},
         ),
         "cpu": Sizes(
             confounded_episodes=16_000,
-            basic_episodes=16_000,
+            basic_episodes=48_000,
             intervention_episodes=6_000,
             practice_episodes=3_000,
             confounded_frames=900_000,
-            basic_frames=2_600_000,
+            basic_frames=7_000_000,
             intervention_frames=8_000_000,
             exam_episodes=300,
             curve_points=3,
@@ -92,11 +95,11 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
         ),
         "gpu": Sizes(
             confounded_episodes=16_000,
-            basic_episodes=16_000,
+            basic_episodes=48_000,
             intervention_episodes=10_000,
             practice_episodes=4_000,
             confounded_frames=4_000_000,
-            basic_frames=8_000_000,
+            basic_frames=12_000_000,
             intervention_frames=16_000_000,
             exam_episodes=500,
             curve_points=12,
@@ -104,6 +107,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             seeds=dict.fromkeys(EXPERIMENTS, 5),
             confounded_training={"batch_episodes": 48, "batch_frames": 1536},
             staged_training={**_STAGES, "batch_episodes": 32, "batch_frames": 2048},
+            basic_training={"batch_episodes": 64},
         ),
     }
 )
