@@ -10,8 +10,10 @@ from agents.precision import Precision
 from oddoneout.actions import Action
 from oddoneout.rules import language
 
-#: Stride of the "conv" encoder's first convolution.
+#: Stride of the first convolution of the "conv" and "opponent" encoders.
 STEM = 4
+
+Encoder = Literal["conv", "opponent", "resnet18"]
 
 
 def _at_least(config: Any, name: str, lowest: int) -> None:
@@ -40,8 +42,9 @@ class AgentConfig:
         fingerprint: digest of the words, see `vocabulary_fingerprint`.
         sentence_words: length to which explanations are encoded.
         instruction_words: length to which instructions are encoded.
-        encoder: "conv" (small residual network) or "resnet18" (torchvision's, untrained).
-        channels: channels of each stage of the "conv" encoder.
+        encoder: "conv" (small residual network), "opponent" (two of them, for brightness and
+            for color) or "resnet18" (torchvision's, untrained).
+        channels: channels of each stage of the "conv" encoder, or of both of "opponent".
         width: width of the memory and of the state.
         layers: transformer layers of the memory.
         heads: attention heads of each layer.
@@ -67,7 +70,7 @@ class AgentConfig:
     fingerprint: str = vocabulary_fingerprint()
     sentence_words: int = language.MAX_WORDS
     instruction_words: int = language.INSTRUCTION_WORDS
-    encoder: Literal["conv", "resnet18"] = "conv"
+    encoder: Encoder = "conv"
     channels: tuple[int, ...] = (32, 64)
     width: int = 192
     layers: int = 2
@@ -86,7 +89,7 @@ class AgentConfig:
             _at_least(self, name, 1)
         for name in ("layers", "heads", "context", "decoder_width"):
             _at_least(self, name, 1)
-        _one_of(self, "encoder", ("conv", "resnet18"))
+        _one_of(self, "encoder", get_args(Encoder))
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"channels must name at least one stage, each >= 1: {self.channels}")
         if len(self.image_size) != 2 or min(self.image_size) < self.reduction:

@@ -6,10 +6,14 @@ from torch.nn import functional as F
 
 from agents.config import STEM, AgentConfig
 
+#: What is added to brightness, of 255, so that black has a logarithm and noise in the dark none.
+_DARK = 6.0
+
 
 def build_encoder(config: AgentConfig) -> nn.Module:
     """The encoder that the config names: uint8 (N, H, W, 3) -> (N, width)."""
-    return ConvEncoder(config) if config.encoder == "conv" else ResNetEncoder(config)
+    encoders = {"conv": ConvEncoder, "opponent": OpponentEncoder, "resnet18": ResNetEncoder}
+    return encoders[config.encoder](config)
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -19,6 +23,26 @@ def to_pixels(images: Tensor) -> Tensor:
     steps are exact even in bfloat16, and in place, on the converted copy.
     """
     return images.permute(0, 3, 1, 2).to(_compute_dtype(images)).sub_(128.0).div_(64.0)
+
+
+def to_opponents(images: Tensor) -> tuple[Tensor, Tensor]:
+    """uint8 (N, H, W, 3) -> logarithm of brightness (N, 1, H, W) and color (N, 3, H, W).
+
+    Brightness is that of the brightest of red, green and blue; color is each one's share of it.
+    A pattern, a shadow or a darker paint multiplies all three: it adds one number to the logarithm
+    and leaves the color alone. Both are about as large as `to_pixels`.
+
+    That light and paint part in logarithms: E. H. Land & J. J. McCann, "Lightness and Retinex
+    Theory", 1971. That eyes send on brightness and color apart: E. Hering's opponent process.
+    """
+    dtype, levels = _compute_dtype(images), torch.arange(256.0, device=images.device) + _DARK
+    red, green, blue = images.unbind(-1)
+    brightest = torch.maximum(torch.maximum(red, green), blue)[:, None]
+    # Looked up, as a logarithm of every pixel would cost as much as the first convolution.
+    place = brightest.flatten().int()
+    brightness = (levels.log2() - 5.3).to(dtype).index_select(0, place).view(brightest.shape)
+    scale = (3.0 / levels).to(dtype).index_select(0, place).view(brightest.shape)
+    return brightness, images.permute(0, 3, 1, 2).to(dtype).mul_(scale).sub_(1.8)
 
 
 class Standardized(nn.Conv2d):
@@ -57,18 +81,24 @@ class Residual(nn.Module):
         return F.relu(x + self.second(F.relu(self.first(x), inplace=True)), inplace=True)
 
 
-class ConvEncoder(nn.Module):
+class Stages(nn.Sequential):
     """A coarse first convolution, then IMPALA-style stages of stride 2; a residual block each.
 
     A plain encoder spends its time on its first, finest maps; a first convolution of stride
     `STEM` spends it where it teaches most. There is no pooling over places: where an object
-    stands steers the agent, so the last map, still fine, is flattened whole.
+    stands steers the agent, so the last map, still fine, is to be flattened whole.
+
+    Args:
+        before: channels that come in.
+        config: `channels` and `image_size` count.
+
+    Attributes:
+        outputs: numbers in the last map.
     """
 
-    def __init__(self, config: AgentConfig) -> None:
-        super().__init__()
+    def __init__(self, before: int, config: AgentConfig) -> None:
         stages: list[nn.Module] = []
-        before, kernel, stride = 3, STEM + 2, STEM
+        kernel, stride = STEM + 2, STEM
         height, width = config.image_size
         for channels in config.channels:
             stages.append(Standardized(before, channels, kernel, stride))
@@ -77,12 +107,43 @@ class ConvEncoder(nn.Module):
                 (side + 2 * ((kernel - 1) // 2) - kernel) // stride + 1 for side in (height, width)
             )
             before, kernel, stride = channels, 3, 2
-        self.stages = nn.Sequential(*stages).to(memory_format=torch.channels_last)
-        self.out = nn.Linear(before * height * width, config.width)
+        super().__init__(*stages)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.outputs = before * height * width
+
+
+class ConvEncoder(nn.Module):
+    """`Stages` over the three colors."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        super().__init__()
+        self.stages = Stages(3, config)
+        self.out = nn.Linear(self.stages.outputs, config.width)
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.norm(self.out(self.stages(to_pixels(images)).flatten(1)))
+
+
+class OpponentEncoder(nn.Module):
+    """`Stages` over brightness and others over color, which meet at the end only.
+
+    What is seen in brightness, textures above all, is then the same on every color, and what is
+    seen in color, silhouettes too, the same under every texture: an agent recognizes combinations
+    that it was never shown (docs/training.md has the measurement).
+    """
+
+    def __init__(self, config: AgentConfig) -> None:
+        super().__init__()
+        self.brightness, self.color = Stages(1, config), Stages(3, config)
+        outputs = self.brightness.outputs + self.color.outputs
+        self.out = nn.Linear(outputs, config.width)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        brightness, color = to_opponents(images)
+        maps = self.brightness(brightness).flatten(1), self.color(color).flatten(1)
+        return self.norm(self.out(torch.cat(maps, 1)))
 
 
 class ResNetEncoder(nn.Module):

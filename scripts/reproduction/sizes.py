@@ -50,7 +50,13 @@ class Sizes:
     seeds: Mapping[str, int]
     agent: str = "cpu"
     staged_agent: Mapping[str, Any] = field(
-        default_factory=lambda: {"layers": 3, "width": 256, "heads": 8}
+        default_factory=lambda: {
+            "layers": 3,
+            "width": 256,
+            "heads": 8,
+            "encoder": "opponent",
+            "channels": (16, 48),
+        }
     )
     confounded_training: Mapping[str, Any] = field(default_factory=dict)
     staged_training: Mapping[str, Any] = field(
@@ -75,7 +81,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             curve_episodes=2,
             seeds=dict.fromkeys(EXPERIMENTS, 1),
             agent="tiny",
-            staged_agent={},
+            staged_agent={"encoder": "opponent"},
             confounded_training={"batch_episodes": 2, "warmup_steps": 1},
             staged_training={**_STAGES, "batch_episodes": 2, "warmup_steps": 1},
             basic_training={},
@@ -87,7 +93,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             practice_episodes=3_000,
             confounded_frames=900_000,
             basic_frames=7_000_000,
-            intervention_frames=8_000_000,
+            intervention_frames=7_000_000,
             exam_episodes=300,
             curve_points=3,
             curve_episodes=50,

@@ -1,7 +1,10 @@
+from typing import get_args
+
 import pytest
 import torch
 
-from agents.encoder import Redrawer, build_encoder
+from agents.config import Encoder
+from agents.encoder import Redrawer, build_encoder, to_opponents
 from tests.agents.examples import tiny
 
 
@@ -12,28 +15,31 @@ def images(count, config, seed=0):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 80), (33, 47)])
-@pytest.mark.parametrize("kind", ["conv", "resnet18"])
+@pytest.mark.parametrize("kind", get_args(Encoder))
 def test_any_image_size_becomes_one_vector_per_frame(kind, size):
     config = tiny(encoder=kind, image_size=size)
     features = build_encoder(config)(images(2, config))
     assert features.shape == (2, config.width)
 
 
-def test_frames_do_not_affect_each_other():
-    config = tiny()
+@pytest.mark.parametrize("kind", ["conv", "opponent"])
+def test_frames_do_not_affect_each_other(kind):
+    config = tiny(encoder=kind)
     encoder = build_encoder(config)
     together = images(3, config)
     alone = torch.cat([encoder(frame[None]) for frame in together])
     torch.testing.assert_close(encoder(together), alone, rtol=1e-5, atol=1e-5)
 
 
-def test_no_frames_are_no_features():
-    config = tiny()
+@pytest.mark.parametrize("kind", ["conv", "opponent"])
+def test_no_frames_are_no_features(kind):
+    config = tiny(encoder=kind)
     assert build_encoder(config)(images(0, config)).shape == (0, config.width)
 
 
-def test_a_moved_picture_is_another_picture():
-    config = tiny()
+@pytest.mark.parametrize("kind", ["conv", "opponent"])
+def test_a_moved_picture_is_another_picture(kind):
+    config = tiny(encoder=kind)
     encoder = build_encoder(config)
     picture = torch.zeros((1, *config.image_size, 3), dtype=torch.uint8)
     picture[:, 4:10, 4:10] = 255
@@ -41,16 +47,18 @@ def test_a_moved_picture_is_another_picture():
     assert (encoder(picture) - encoder(moved)).abs().max() > 1e-3
 
 
-def test_pictures_are_left_as_they_were():
-    config = tiny()
+@pytest.mark.parametrize("kind", ["conv", "opponent"])
+def test_pictures_are_left_as_they_were(kind):
+    config = tiny(encoder=kind)
     given = images(2, config)
     before = given.clone()
     build_encoder(config)(given)
     assert torch.equal(given, before)
 
 
-def test_autocast_agrees_roughly_with_float32():
-    config = tiny()
+@pytest.mark.parametrize("kind", ["conv", "opponent"])
+def test_autocast_agrees_roughly_with_float32(kind):
+    config = tiny(encoder=kind)
     encoder, given = build_encoder(config), images(4, config)
     exact = encoder(given)
     with torch.autocast("cpu", torch.bfloat16):
@@ -64,3 +72,37 @@ def test_redrawn_images_are_small_and_within_range(size):
     drawn = Redrawer(config)(torch.randn(2, config.width))
     assert drawn.shape == (2, 3, size[0] // 4, size[1] // 4)
     assert 0 <= drawn.min() <= drawn.max() <= 1
+
+
+def painted(color, pattern):
+    """One uint8 picture (1, H, W, 3) of a color in [0, 1] under a grey pattern (H, W) in [0, 1]."""
+    return (255 * pattern[..., None] * torch.tensor(color)).round().to(torch.uint8)[None]
+
+
+STRIPES = torch.tensor([1.0, 0.5]).repeat(8)[:, None].expand(16, 16)
+DOTS = torch.where(torch.eye(16).bool(), 1.0, 0.5)
+PINK, CYAN = (1.0, 0.62, 0.72), (0.05, 0.9, 0.9)
+
+
+def test_a_pattern_is_as_strong_in_brightness_on_every_color():
+    on_pink, on_cyan = (to_opponents(painted(color, STRIPES))[0] for color in (PINK, CYAN))
+    for brightness in (on_pink, on_cyan):
+        assert brightness.shape == (1, 1, 16, 16)
+        assert (brightness[0, 0, 0] - brightness[0, 0, 1]).min() > 0.9  # nearly an octave
+    difference = on_pink - on_cyan
+    assert difference.max() - difference.min() < 0.02
+
+
+def test_color_is_the_same_under_every_pattern():
+    striped, dotted = (to_opponents(painted(PINK, pattern))[1] for pattern in (STRIPES, DOTS))
+    assert striped.shape == (1, 3, 16, 16)
+    assert (striped - dotted).abs().max() < 0.25
+    other = to_opponents(painted(CYAN, STRIPES))[1]
+    assert (striped - other).abs().amax(1).min() > 0.8
+
+
+def test_black_has_a_brightness_and_all_is_about_as_large_as_pixels():
+    greys = torch.arange(256, dtype=torch.uint8)[None, :, None, None].expand(1, 256, 1, 3)
+    for signal in to_opponents(greys):
+        assert signal.isfinite().all()
+        assert signal.abs().max() < 3
