@@ -1,10 +1,11 @@
 import dataclasses
+from typing import get_args
 
 import pytest
 import torch
 
 from agents.batch import Batch
-from agents.config import TrainingConfig
+from agents.config import Encoder, TrainingConfig
 from agents.losses import losses
 from agents.model import Agent, Decoder
 from oddoneout.rules import language
@@ -94,7 +95,7 @@ def test_every_input_matters(field):
     assert not torch.allclose(agent(inputs).states, agent(changed).states, atol=1e-3)
 
 
-@pytest.mark.parametrize("encoder", ["conv", "resnet18"])
+@pytest.mark.parametrize("encoder", get_args(Encoder))
 def test_gradients_reach_every_parameter(encoder):
     agent = agent_of(encoder=encoder, image_size=(32, 32), reconstruct=True, predict_reward=True)
     batch = random_batch(agent.config)
