@@ -12,13 +12,18 @@ from oddoneout.rules.language import INSTRUCTION_WORDS, VOCABULARY
 RENDERERS: Final = ("classic", "warp")
 RENDER_MODES: Final = ("rgb_array", "human")
 IMAGE_SIDES: Final = (16, 512)  # least and most pixels of an image's side
+#: Of an image's width over its height. The horizontal field of view is fixed, so that wide images
+#: are low: beyond 1.5 the camera passes over small objects that the agent touches, beyond 2 over
+#: many that it could choose.
+WIDEST: Final = 2
 
 
 def parse_image_size(image_size: Any) -> tuple[int, int]:
     """``image_size`` as (height, width).
 
     Raises:
-        ValueError: unless it is an integer or a pair of integers within ``IMAGE_SIDES``.
+        ValueError: unless it is an integer or a pair of integers within ``IMAGE_SIDES``, not
+            more than ``WIDEST`` times as wide as high.
     """
     pair: Any = (image_size, image_size) if np.isscalar(image_size) else image_size
     low, high = IMAGE_SIDES
@@ -27,11 +32,12 @@ def parse_image_size(image_size: Any) -> tuple[int, int]:
         and len(pair) == 2
         and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in pair)
         and all(low <= n <= high for n in pair)
+        and pair[1] <= WIDEST * pair[0]
     ):
         return int(pair[0]), int(pair[1])
     raise ValueError(
-        f"image_size must be an integer or (height, width), each from {low} to {high} pixels, "
-        f"got {image_size!r}"
+        f"image_size must be an integer or (height, width), each from {low} to {high} pixels and "
+        f"not more than {WIDEST} times as wide as high, got {image_size!r}"
     )
 
 

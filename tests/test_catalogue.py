@@ -276,6 +276,7 @@ WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("Basic", {"image_size": 0}, "from"),
     ("Basic", {"image_size": -64}, "from"),
     ("Basic", {"image_size": 100_000}, "from"),
+    ("Basic", {"image_size": (31, 64)}, "not more than 2 times as wide as high"),
     ("Basic", {"image_size": 64.0}, "from"),
     ("Basic", {"image_size": float("nan")}, "from"),
     ("Basic", {"image_size": "64"}, "from"),

@@ -1,6 +1,6 @@
 """The levels: what their trials may be, and the arguments that shape them. One row each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -175,12 +175,15 @@ _E = TypeVar("_E", bound=StrEnum)
 _WHERE: Final = "see the arguments of oddoneout's environments in README.md"
 
 
+def _named(allowed: Iterable[_E]) -> str:
+    return ", ".join(repr(str(member)) for member in allowed)
+
+
 def _member(kind: type[_E], argument: str, value: Any, allowed: tuple[_E, ...] | None = None) -> _E:
     allowed = tuple(kind) if allowed is None else allowed
     if isinstance(value, str) and value in allowed:
         return kind(value)
-    names = ", ".join(repr(str(member)) for member in allowed)
-    raise ValueError(f"{argument} must be one of {names}, got {value!r}; {_WHERE}")
+    raise ValueError(f"{argument} must be one of {_named(allowed)}, got {value!r}; {_WHERE}")
 
 
 def parse_settings(level: Level, arguments: Mapping[str, Any]) -> Settings:
@@ -229,13 +232,14 @@ def parse_settings(level: Level, arguments: Mapping[str, Any]) -> Settings:
     if hard is not None:
         if isinstance(hard, str) or not isinstance(hard, tuple | list):
             raise ValueError(
-                f"hard_dimensions must be None or a tuple of dimensions, got {hard!r}; {_WHERE}"
+                f"hard_dimensions must be None or a tuple of {_named(CORE_DIMENSIONS)}, "
+                f"got {hard!r}; {_WHERE}"
             )
         hard = tuple(_member(Dimension, "hard_dimensions", d, CORE_DIMENSIONS) for d in hard)
         if len(set(hard)) != len(hard) or not hard:
             raise ValueError(
-                f"hard_dimensions must name at least one dimension, none twice, got {hard!r}; "
-                f"{_WHERE}"
+                f"hard_dimensions must name at least one of {_named(CORE_DIMENSIONS)}, "
+                f"none twice, got {hard!r}; {_WHERE}"
             )
         if difficulty is not None and difficulty.pairs > len(hard):
             raise ValueError(

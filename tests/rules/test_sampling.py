@@ -209,9 +209,9 @@ def test_a_dimension_cannot_be_split_in_two_ways() -> None:
         ("Intervention", {"experiments": -1}, "experiments must be an integer from 0"),
         ("Intervention", {"experiments": True}, "experiments must be an integer from 0"),
         ("Intervention", {"experiments": 2.0}, "experiments must be an integer from 0"),
-        ("Intervention", {"hard_dimensions": "color"}, "hard_dimensions must be None or a tuple"),
+        ("Intervention", {"hard_dimensions": "color"}, "a tuple of 'color', 'shape', 'texture'"),
         ("Intervention", {"hard_dimensions": ("size",)}, "hard_dimensions must be one of"),
-        ("Intervention", {"hard_dimensions": ()}, "at least one dimension"),
+        ("Intervention", {"hard_dimensions": ()}, "at least one of 'color', 'shape', 'texture'"),
         ("Intervention", {"hard_dimensions": ("color", "color")}, "none twice"),
         (
             "Intervention",

@@ -12,15 +12,22 @@ import numpy as np
 import pytest
 
 from oddoneout.actions import Action
-from oddoneout.rules.attributes import Color, Shape, Size, Texture
+from oddoneout.rules.attributes import Color, Dimension, Shape, Size, Texture
 from oddoneout.rules.things import Thing
 from oddoneout.world import camera, gaze
-from oddoneout.world.geometry import EYE_PITCH, FIELD_OF_VIEW
+from oddoneout.world.geometry import (
+    AGENT_RADIUS,
+    EYE_PITCH,
+    FIELD_OF_VIEW,
+    GAZE_CONE,
+    OBJECT_RADIUS,
+)
 from oddoneout.world.layout import Layout, Pose, sample_layout
 from oddoneout.world.world import World
 from tests.world.examples import FOUR, random_thing, room, watching
 
 FAR = ((1.2, 1.2, 0.0), (-1.2, 1.2, 0.0), (-1.2, -1.2, 0.0))
+FAR_BEHIND = ((-1.0, 1.0, 0.0), (-1.0, -1.0, 2.0), (-1.0, 0.0, 1.0))
 MARKER = Thing(Color.MAGENTA, Shape.CYLINDER, Texture.SOLID, Size.SMALL)
 PALE = Thing(Color.WHITE, Shape.CUBE, Texture.SOLID, Size.SMALL)
 
@@ -75,6 +82,21 @@ def test_the_horizontal_field_of_view_is_the_same_for_every_aspect(size):
     aside = distance * np.sin(bearing) / depth / np.tan(FIELD_OF_VIEW / 2)
     expected = (1 - aside) * size[1] / 2
     assert columns.mean() + 0.5 == pytest.approx(expected, abs=0.03 * size[1])
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 96), (96, 64)])
+@pytest.mark.parametrize("shape", Shape)
+def test_the_smallest_object_in_focus_is_in_the_picture_even_when_touched(size, shape):
+    thing = Thing(Color.RED, shape, Texture.SOLID, Size.SMALL)
+    world = World(size)
+    for bearing in (-GAZE_CONE, 0.0, GAZE_CONE):
+        touching = AGENT_RADIUS + OBJECT_RADIUS
+        place = (touching * np.cos(bearing), touching * np.sin(bearing), 0.3)
+        world.place([thing, *FOUR[1:]], Layout(Pose(0.0, 0.0, 0.0), (place, *FAR_BEHIND)))
+        before = world.image()
+        world.repaint(0, thing.with_value(Dimension.COLOR, Color.CYAN))
+        assert (before != world.image()).any(), bearing
+    world.close()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (32, 96), (96, 32)])
