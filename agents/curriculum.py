@@ -36,7 +36,8 @@ def stage_at(config: TrainingConfig, done: float) -> Stage:
     """The stage in which that share of the budget is spent."""
     if done < config.glimpses:
         return Stage.GLIMPSES
-    return Stage.EPISODES if done < config.freeze_at else Stage.FEATURES
+    freezes = config.freeze_at < 1.0  # else a run ends in the stage in which it was
+    return Stage.FEATURES if freezes and done >= config.freeze_at else Stage.EPISODES
 
 
 class Curriculum:

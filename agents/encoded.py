@@ -4,6 +4,7 @@ Most of a training step's cost is the encoder's. Once it tells things apart, the
 trained on its features four times as fast.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,14 +60,37 @@ def features_of(
 ) -> None:
     """Write the features of all frames to a NumPy file, float16 (F, views, width), unless it is
     there: two views where ``mirrored``, else one. The file appears once it is whole.
+
+    Raises:
+        OSError: if the disk cannot hold it.
     """
     shape = (int(np.sum(demonstrations.lengths)), 1 + mirrored, width)
     if path.exists() and np.load(path, mmap_mode="r").shape == shape:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
-    total = shape[0]
     features = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
+    try:
+        # A disk that fills up later on would end the process without a word.
+        with partial.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
+        _encode(features, demonstrations, encoder, device, precision, say)
+        features.flush()
+    except BaseException:
+        partial.unlink()
+        raise
+    partial.replace(path)
+
+
+def _encode(
+    features: NDArray[np.float16],
+    demonstrations: Demonstrations,
+    encoder: nn.Module,
+    device: torch.device,
+    precision: Precision,
+    say: Callable[[str], None],
+) -> None:
+    total, views, _ = features.shape
     done, began = 0, time.monotonic()
     told = began
     waiting: list[NDArray[np.uint8]] = []
@@ -76,7 +100,7 @@ def features_of(
             continue
         images = torch.from_numpy(np.concatenate(waiting)).to(device)
         with torch.inference_mode(), autocast(precision, device):
-            for view in range(1 + mirrored):
+            for view in range(views):
                 seen = images.flip(2) if view else images
                 features[done : done + len(images), view] = encoder(seen).half().cpu().numpy()
         done += len(images)
@@ -84,5 +108,3 @@ def features_of(
         if (now := time.monotonic()) - told > _LOG_SECONDS:
             told, rate = now, done / (now - began)
             say(f"encoded {done:,} of {total:,} frames, {(total - done) / rate:.0f}s left")
-    features.flush()
-    partial.replace(path)

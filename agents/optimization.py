@@ -79,7 +79,8 @@ def optimizer(agent: Agent, config: TrainingConfig) -> Optimizers:
     """The optimizers of the agent's trained parameters.
 
     Matrices and filters decay; biases, norms and tables do not. With "muon" those that decay are
-    Muon's, but for the heads (actions, words, auxiliary ones) and the reward's way in.
+    Muon's, but for the heads (actions, words, pixels, rewards) and the reward's way in. The head of
+    recollection is Muon's: all that was measured with it was.
     """
     spared = {
         id(p)

@@ -233,6 +233,8 @@ class Trainer:
         self._save(checkpoint.FINAL)
         self._save(checkpoint.LAST)
         self.curriculum.clean()
+        if self.ranks.agree(0.0, self.stop)[1]:
+            raise Interrupted(f"stopped, and finished, at {self.state.frames:,} frames")
 
     def _advance(self, portion: Portion) -> None:
         """One optimizer step."""
@@ -384,7 +386,11 @@ def _listed(values: Mapping[str, float]) -> str:
 
 @contextlib.contextmanager
 def _signals(trainer: Trainer) -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask the run to stop after its step; a second one ends it at once."""
+    """Let SIGINT and SIGTERM ask the run to stop after its step; then SIGINT ends it at once.
+
+    A second SIGTERM asks no more than the first: schedulers send it to every process of a group,
+    whose parents pass it on.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -392,7 +398,7 @@ def _signals(trainer: Trainer) -> Iterator[None]:
 
     def ask(number: int, frame: object) -> None:
         trainer.stop = True
-        signal.signal(number, earlier[signal.Signals(number)])
+        signal.signal(signal.SIGINT, earlier[signal.SIGINT])
 
     for number in earlier:
         signal.signal(number, ask)

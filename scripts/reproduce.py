@@ -65,7 +65,15 @@ def sized(preset: str, changes: Mapping[str, Any]) -> Sizes:
                 f"got {value!r}"
             )
     seeds = {**sizes.seeds, **changes.get("seeds", {})}
-    return dataclasses.replace(sizes, **{**changes, "seeds": seeds})
+    # As in the presets, and as checkpoints give them back: lists are tuples.
+    tuples = {name: _tuples(value) for name, value in changes.items()}
+    return dataclasses.replace(sizes, **{**tuples, "seeds": seeds})
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples(part) for key, part in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def chosen(plans: Mapping[str, Sequence[Cell]], names: Sequence[str]) -> list[Cell]:
@@ -156,7 +164,9 @@ def reproduce(args: argparse.Namespace) -> None:
         for name, plan in everything.items()
         if name in plans or any(places.finished(cell).exists() for cell in plan)
     }
-    todo = missing(chosen(plans, args.cells), places)
+    # Also what only the report needs, before any work is done for it.
+    lacking = missing([cell for plan in shown.values() for cell in plan], places)
+    todo = [cell for cell in chosen(plans, args.cells) if cell in lacking]
     if args.list:
         waiting = {cell.name for cell in todo}
         for cell in chosen(plans, args.cells):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -10,22 +12,26 @@ import numpy as np
 import pytest
 from gymnasium.utils import seeding
 
+from agents.config import PRESETS as AGENTS
 from agents.config import TrainingConfig
+from oddoneout.actions import Action
 from oddoneout.demos.collection import make_shard
 from oddoneout.demos.manifest import write_manifest
-from oddoneout.demos.rollout import rollout
+from oddoneout.demos.rollout import Decision, Moment, rollout
 from oddoneout.demos.storage import Dataset
+from oddoneout.demos.trajectory import Trajectory
 from oddoneout.episode import Episode, sample_episode
 from oddoneout.rules.attributes import CORE_DIMENSIONS, VALUES, Dimension
 from oddoneout.rules.levels import CATALOGUE, parse_settings
 from oddoneout.rules.splits import Stream, episode_seed
 from oddoneout.rules.things import Thing
-from oddoneout.rules.trial import Trial
+from oddoneout.rules.trial import Phase, Trial
+from oddoneout.snapshot import Snapshot
 from scripts.common import UserError
-from scripts.reproduce import chosen, sized
+from scripts.reproduce import arguments, chosen, reproduce, sized
 from scripts.reproduction import analysis, cells, figures, report
 from scripts.reproduction.plan import BASELINES, Cell, DemoSet, Room, matrix
-from scripts.reproduction.records import TrialRecord, decode, encode
+from scripts.reproduction.records import TrialRecord, decode, encode, record
 from scripts.reproduction.sizes import EXPERIMENTS, PRESETS
 from scripts.reproduction.slots import RepeatSlotPolicy
 from scripts.reproduction.tables import SHOWN
@@ -124,6 +130,35 @@ def test_unknown_experiments_cells_and_sizes_are_refused_by_name() -> None:
         with pytest.raises(UserError, match=next(iter(changes))):
             sized("tiny", changes)
     assert sized("cpu", {"seeds": {"basic": 4}}).seeds == {**PRESETS["cpu"].seeds, "basic": 4}
+
+
+def test_lists_in_sizes_become_what_a_checkpoint_gives_back() -> None:
+    changed = sized("tiny", {"staged_agent": {"channels": [8, 16]}})
+    (cell,) = (c for c in matrix("features", changed) if c.arm == "full")
+    assert cell.agent_config.channels == (8, 16)
+
+
+def test_a_cell_of_another_preset_is_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    (cell,) = (c for c in matrix("features", TINY) if c.arm == "full")
+    before, baseline = cell.digest, matrix("features", TINY)[0].digest
+    wider = {**AGENTS, "tiny": dataclasses.replace(AGENTS["tiny"], width=64)}
+    monkeypatch.setattr("scripts.reproduction.plan.PRESETS", wider)
+    assert cell.digest != before
+    assert matrix("features", TINY)[0].digest == baseline, "a baseline is no agent"
+
+
+def test_another_plans_results_are_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that only the report would show: after hours of work it could not be written."""
+    old = tmp_path / "cells" / f"{matrix('features', TINY)[0].name}.json"
+    old.parent.mkdir()
+    old.write_text('{"digest": "of another plan"}')
+    monkeypatch.setattr("scripts.reproduce.carry_out", lambda *_: pytest.fail("began to work"))
+    words = ["reproduce", "--experiments", "basic", "--preset", "tiny", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(ValueError, match="another plan"):
+        reproduce(arguments())
 
 
 # The splits, in the demonstrations themselves
@@ -274,6 +309,28 @@ def test_estimates_are_means_over_agents_with_intervals_that_hold_them() -> None
     assert analysis.estimate([good], analysis.follows()) is None
 
 
+def test_agents_that_never_fail_may_fail_one_day() -> None:
+    always = [decode("_c+")] * 20
+    for pool in ([always], [always, always]):
+        found = analysis.estimate(pool, analysis.success)
+        assert found is not None
+        assert found.value == found.high == 1.0
+        assert 0.8 < found.low < 1.0
+
+
+def test_one_agent_beside_several_varies_as_much_as_they_do() -> None:
+    def able(hits: int) -> list:
+        return [decode("_c+")] * hits + [decode("_s-")] * (100 - hits)
+
+    found = analysis.difference([able(90), able(60)], [able(50)], analysis.success)
+    assert found is not None
+    assert found.value == pytest.approx(0.25)
+    assert found.low < 0.0, "two agents .3 apart say little"
+    turned = analysis.difference([able(50)], [able(90), able(60)], analysis.success)
+    assert turned is not None
+    assert turned.low == pytest.approx(-found.high, abs=0.02)
+
+
 def test_intervals_over_few_agents_hold_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(1)
     for agents in (2, 3, 5):
@@ -355,6 +412,47 @@ def test_other_demonstrations_in_a_sets_place_are_refused(places: cells.Places) 
         cells.take_up(others, places)
 
 
+def test_a_set_that_was_found_collected_can_be_collected_anew(places: cells.Places) -> None:
+    demos = matrix("basic", TINY)[-1].sets[0]
+    cells.collect_set(demos, places, 1, lambda progress: None)
+    places.costs(demos).unlink()
+    cells.take_up(demos, places)  # knows nothing of how long it took
+    shutil.rmtree(places.demos(demos))
+    cells.collect_set(demos, places, 1, lambda progress: None)
+    assert json.loads(places.costs(demos).read_text())["seconds"] >= 0.0
+
+
+class Hasty:
+    """Chooses whatever it meets, transforms nothing, and tries to afterwards."""
+
+    def begin(self, slot: int, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def decide(self, moments: Sequence[Moment]) -> Sequence[Decision]:
+        actions = [self.act(moment.snapshot()) for moment in moments]
+        return [Decision(action=action, label=action) for action in actions]
+
+    def act(self, now: Snapshot) -> int:
+        if now.phase is Phase.EXPLAIN:
+            return Action.TRANSFORM_COLOR
+        moves = (Action.FORWARD, Action.FORWARD, Action.TURN_LEFT)
+        return Action.CHOOSE if now.focus is not None else moves[self.rng.integers(3)]
+
+
+def test_transforms_while_a_choice_is_explained_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[list] = []
+
+    def keep(trajectory: Trajectory, transforms: list) -> tuple[TrialRecord, ...]:
+        assert any(choice is not None for choice in trajectory.choices)
+        heard.append(transforms)
+        return record(trajectory, transforms)
+
+    monkeypatch.setattr(cells, "record", keep)
+    cells.examine(Hasty(), Room("any", INTERVENTION, {"image_size": 16}), 3)
+    assert len(heard) == 3
+    assert heard == [[], [], []]
+
+
 def test_of_two_kinds_of_sentences_one_can_be_left_unheard(places: cells.Places) -> None:
     demos = DemoSet(label="few", env=BASIC, episodes=2)
     cells.collect_set(demos, places, 1, lambda progress: None)
@@ -395,7 +493,7 @@ def made_up(cell: Cell, rng: np.random.Generator) -> dict:
         {"frames": f, **{f"{room}/success": f / 300 for room in codes}} for f in (100, 200, 250)
     ]
     return {
-        "plan": dataclasses.asdict(cell),
+        "plan": cell.plan,
         "sets": [],
         "cost": {"frames": 250, "minutes": 1.5},
         "machine": {"name": "a machine", "cores": 2},

@@ -2,7 +2,8 @@
 
 Intervals are 95%. Of several agents: Student's t over what each reached, which holds whatever
 agents (seeds) and their episodes differ in, and is wide where they are two. Of one agent: a
-bootstrap over its episodes, which says nothing of how another seed would have done.
+bootstrap over its episodes, which says nothing of how another seed would have done. Where all
+episodes agree, nothing varies: Wilson's interval for as many episodes, whichever agent's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from oddoneout.evaluation import Estimate
+from oddoneout.evaluation import Estimate, share
 from oddoneout.rules.attributes import CORE_DIMENSIONS
 from scripts.reproduction.records import EpisodeRecord, TrialRecord, decode
 
@@ -225,6 +226,9 @@ def estimate(agents: Pool, measure: Measure) -> Estimate | None:
     if not shares.agents:
         return None
     value = float(shares.values.mean())
+    if value in (0.0, 1.0):
+        applied = sum(int((each[:, 1] > 0).sum()) for each in shares.agents)
+        return share(round(value) * applied, applied)
     if len(shares.agents) > 1:
         return _student(value, shares.error, len(shares.agents) - 1, 0.0)
     return _percentiles(value, shares.resampled(_SEED))
@@ -232,7 +236,11 @@ def estimate(agents: Pool, measure: Measure) -> Estimate | None:
 
 def difference(first: Pool, second: Pool, measure: Measure) -> Estimate | None:
     """The first's mean less the second's, as of independent agents; None where the measure never
-    applied to one of the two."""
+    applied to one of the two.
+
+    An agent that stands alone is taken to vary between seeds as much as those of the other arm;
+    where both stand alone, only their episodes vary.
+    """
     one, two = _Shares.of(first, measure), _Shares.of(second, measure)
     fewest = min(len(one.agents), len(two.agents))
     if fewest == 0:
@@ -241,4 +249,9 @@ def difference(first: Pool, second: Pool, measure: Measure) -> Estimate | None:
     if fewest > 1:
         # Welch's error, with the fewest degrees of freedom that it may have.
         return _student(value, float(np.hypot(one.error, two.error)), fewest - 1, -1.0)
+    if len(one.agents) != len(two.agents):
+        several, alone = (one, two) if len(two.agents) == 1 else (two, one)
+        error = max(several.values.std(ddof=1), np.nanstd(alone.resampled(_SEED)))
+        freedom = len(several.agents) - 1
+        return _student(value, float(np.hypot(several.error, error)), freedom, -1.0)
     return _percentiles(value, one.resampled(_SEED) - two.resampled(_SEED + 1))

@@ -18,7 +18,6 @@ import torch
 import oddoneout  # noqa: F401  (registers the ids)
 from agents.actor import AgentPolicy
 from agents.batches import Demonstrations, Several
-from agents.config import PRESETS as AGENTS
 from agents.exams import Exam, sit
 from agents.training import RunOptions, Trainer
 from oddoneout.actions import TRANSFORMS, Action
@@ -33,6 +32,7 @@ from oddoneout.evaluation import EpisodeScore, Transcript, spoken
 from oddoneout.expert import ExpertPolicy
 from oddoneout.rules.attributes import Dimension
 from oddoneout.rules.splits import Stream, episode_seed
+from oddoneout.rules.trial import Phase
 from scripts.reproduction.plan import Cell, DemoSet, Room
 from scripts.reproduction.records import encode, record
 from scripts.reproduction.slots import RepeatSlotPolicy
@@ -121,7 +121,7 @@ def collect_set(
     demos: DemoSet, places: Places, workers: int, report: Callable[[Collected], None]
 ) -> None:
     """Collect one set of demonstrations, or what an interrupted collection lacks of it."""
-    costs = read_json(places.costs(demos)) or {"seconds": 0.0}
+    costs = {"seconds": 0.0, **(read_json(places.costs(demos)) or {})}
     recipe = Recipe(
         env_id=demos.env,
         env_args=demos.env_args,
@@ -233,7 +233,7 @@ def run_cell(
         results = {
             "name": cell.name,
             "digest": cell.digest,
-            "plan": asdict(cell),
+            "plan": cell.plan,
             "sets": [demos.name for demos in cell.sets],
             "cost": {**cost, "session_minutes": (time.monotonic() - began) / 60.0},
             "machine": asdict(Machine.this()),
@@ -277,7 +277,7 @@ def _trainer(
     return Trainer(
         places.run(cell),
         Several(parts),
-        dataclasses.replace(AGENTS[cell.agent], **cell.agent_changes),
+        cell.agent_config,
         cell.training,
         RunOptions(
             evaluate_frames=cell.training.frames // max(1, cell.curve_points), device=device
@@ -308,7 +308,8 @@ def examine(policy: Policy, room: Room, episodes: int, seed: int = 0) -> dict[st
         transcript.listen(step)
         if (action := Action(step.decision.action)) in TRANSFORMS:
             now = step.moment.snapshot()
-            if now.focus is not None and now.transforms_left:
+            acted = now.phase is Phase.SEARCH  # afterwards, actions do nothing
+            if acted and now.focus is not None and now.transforms_left:
                 done = transforms.setdefault(step.seed, [])
                 done.append((now.trial, TRANSFORMS[action]))
 

@@ -7,11 +7,11 @@ is decided here, as frozen values; nothing here runs anything.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from agents.config import TrainingConfig
+from agents.config import PRESETS, AgentConfig, TrainingConfig
 from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension
 from oddoneout.rules.splits import Split
 from scripts.reproduction.sizes import EXPERIMENTS, Sizes
@@ -108,9 +108,20 @@ class Cell:
         return "-".join([*(part for part in parts if part), *numbered])
 
     @property
+    def agent_config(self) -> AgentConfig:
+        """The agent that is trained."""
+        return replace(PRESETS[self.agent], **self.agent_changes)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """All that decides what the cell finds, presets and defaults included."""
+        trained = self.training is not None
+        return {**asdict(self), **({"agent_config": asdict(self.agent_config)} if trained else {})}
+
+    @property
     def digest(self) -> str:
         """Tells cells of one name apart that were planned differently."""
-        return _digest(asdict(self))
+        return _digest(self.plan)
 
 
 def _digest(values: Mapping[str, Any]) -> str:
@@ -229,7 +240,7 @@ def _confounding(sizes: Sizes, seed: int) -> list[Cell]:
             # One dimension is soon told apart: glimpses gained little here. And three of four
             # objects are described alike: how often a word was said does not tell who is odd.
             trained={**sizes.confounded_training, "glimpses": 0.0},
-            agent_changes={"recollect": False},
+            agent_changes={"recollect": False, "compositional": False},
             frames=sizes.confounded_frames,
         )
         for arm, dimension, explained in arms

@@ -1,5 +1,7 @@
 """A frozen encoder: every picture is encoded once, and all else trains as it would have."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +40,28 @@ def frozen(begun: Path, **changes) -> TrainingConfig:
 
 def trainer(run: Path, training: TrainingConfig, agent: AgentConfig = AGENT, **kwargs) -> Trainer:
     return Trainer(run, MadeUp(20), agent, training, OPTIONS, say=lambda _: None, **kwargs)
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+    """Pages of a mapped file that the disk cannot hold would end the process without a word."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    agent = Agent(AGENT)
+    with pytest.raises(OSError, match="No space left"):
+        features_of(
+            MadeUp(2),
+            agent.encoder,
+            AGENT.width,
+            tmp_path / "features.npy",
+            mirrored=False,
+            device=torch.device("cpu"),
+            precision="float32",
+            say=print,
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

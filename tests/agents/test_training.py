@@ -14,6 +14,7 @@ from agents import checkpoint
 from agents.checkpoint import CheckpointError
 from agents.config import TrainingConfig
 from agents.counts import counts, named, part
+from agents.curriculum import Stage
 from agents.losses import losses
 from agents.model import Agent
 from agents.training import Interrupted, RunOptions, Trainer, measure
@@ -84,6 +85,36 @@ def test_a_run_asked_to_stop_saves_and_goes_on_later(tmp_path, number):
     assert checkpoint.read(tmp_path / "asked" / checkpoint.LAST)[1].state["step"] >= 3
     trainer(tmp_path / "asked", options=rarely).train()
     assert_same(finished(tmp_path / "whole"), finished(tmp_path / "asked"))
+
+
+def test_a_second_sigterm_asks_no_more_than_the_first(tmp_path):
+    """Schedulers send it to a whole group of processes, whose parents pass it on."""
+
+    def ask(trainer: Trainer) -> None:
+        if trainer.state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="saved"):
+        trainer(tmp_path, on_step=ask).train()
+    assert checkpoint.read(tmp_path / checkpoint.LAST)[1].state["step"] >= 3
+
+
+def test_a_run_asked_to_stop_in_its_last_evaluation_stops_finished(tmp_path):
+    def ask(agent: Agent) -> tuple[dict[str, float], float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"score": 0.0}, 0.0
+
+    with pytest.raises(Interrupted, match="finished"):
+        trainer(tmp_path, evaluation=ask).train()
+    assert finished(tmp_path)
+
+
+def test_a_run_that_freezes_nothing_ends_with_episodes(tmp_path):
+    ended = trainer(tmp_path, replace(TRAINING, freeze_at=1.0))
+    ended.train()
+    assert ended.state.stage is Stage.EPISODES
+    assert all(p.requires_grad for p in ended.agent.encoder.parameters())
 
 
 def test_a_run_stopped_where_an_evaluation_is_due_holds_it_first(tmp_path):
