@@ -109,7 +109,8 @@ def _head(
         "of one process each, in all.",
         "",
         "Brackets are 95% intervals: Student's t over the agents of a row (wide where they are "
-        "two); with one agent, a bootstrap over its episodes, which says nothing of other seeds. "
+        "two); with one agent, a bootstrap over its episodes, which says nothing of other seeds; "
+        "where all episodes agree, Wilson's. "
         "Agents of one row share their demonstrations and differ in initialization, order and "
         "the rooms of their exams. Both arms of every comparison get the same demonstrations and "
         "frames. Claims are judged by their point estimates.",
@@ -240,7 +241,8 @@ def _json(done: Mapping[str, Sequence[Row]], command: str, sizes: Sizes) -> dict
     return {
         "command": command,
         "sizes": asdict(sizes),
-        "interval_method": "95%; Student's t over agents; of one agent, bootstrap over episodes",
+        "interval_method": "95%; Student's t over agents; of one agent, bootstrap over episodes; "
+        "at 0 and 1, Wilson's",
         "experiments": {
             name: {
                 "rows": [
