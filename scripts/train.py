@@ -38,6 +38,8 @@ class Arguments:
     """Changes to the preset, as JSON: '{"layers": 3}'."""
     validation: tuple[Path, ...] = ()
     """Held-out sets of demonstrations, measured at every evaluation."""
+    verify: bool = True
+    """Compare the checksums of all pictures first, which reads them once (1 to 2 GB/s)."""
     max_minutes: float | None = None
     """Budget in minutes; the run ends when this or --frames is spent."""
     evaluate: tuple[str, ...] = ()
@@ -112,8 +114,8 @@ def train(args: Arguments) -> None:
     """Carry out one run."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    sets = [Dataset(path, verify=False) for path in args.data]
-    held_out = [Dataset(path, verify=False) for path in args.validation]
+    sets = [Dataset(path, verify=args.verify) for path in args.data]
+    held_out = [Dataset(path, verify=args.verify) for path in args.validation]
     check_renderers([*sets, *held_out])
     exams = [Exam.parse(text) for text in args.evaluate]
     trainer = Trainer(

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from agents import checkpoint
 from agents.config import TrainingConfig
-from oddoneout.demos.manifest import Manifest, vocabulary_fingerprint, write_manifest
+from oddoneout.demos.manifest import Manifest, StorageError, vocabulary_fingerprint, write_manifest
 from oddoneout.demos.shards import ShardWriter
 from oddoneout.demos.storage import Dataset
 from oddoneout.rules.language import INSTRUCTION_WORDS
@@ -47,6 +48,18 @@ def arguments(*data, out, **changes) -> train.Arguments:
     return train.Arguments(
         data=data, out=out, preset="tiny", training=training, device="cpu", **changes
     )
+
+
+def test_damaged_pictures_are_refused_unless_they_are_not_to_be_checked(stored, tmp_path):
+    (pictures,) = stored("a").glob("shard-*/images.bin")
+    damaged = bytearray(pictures.read_bytes())
+    damaged[100] ^= 1
+    pictures.write_bytes(damaged)
+    args = arguments(tmp_path / "a", out=tmp_path / "run")
+    with pytest.raises(StorageError, match=r"images\.bin"):
+        train.train(args)
+    assert not (tmp_path / "run").exists()
+    train.train(replace(args, verify=False))
 
 
 def test_the_script_trains_on_several_sets_and_remembers_them(stored, tmp_path, capsys):
