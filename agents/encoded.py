@@ -72,8 +72,9 @@ def features_of(
     features = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
     try:
         # A disk that fills up later on would end the process without a word.
-        with partial.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            with partial.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
         _encode(features, demonstrations, encoder, device, precision, say)
         features.flush()
     except BaseException:

@@ -38,7 +38,7 @@ def to_opponents(images: Tensor) -> tuple[Tensor, Tensor]:
     dtype, levels = _compute_dtype(images), torch.arange(256.0, device=images.device) + _DARK
     red, green, blue = images.unbind(-1)
     brightest = torch.maximum(torch.maximum(red, green), blue)[:, None]
-    # Looked up, as a logarithm of every pixel would cost as much as the first convolution.
+    # Of 256 levels: looked up.
     place = brightest.flatten().int()
     brightness = (levels.log2() - 5.3).to(dtype).index_select(0, place).view(brightest.shape)
     scale = (3.0 / levels).to(dtype).index_select(0, place).view(brightest.shape)
