@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from agents.config import AgentConfig, TrainingConfig
+from agents.config import AgentConfig, TrainingConfig, from_json
 from agents.model import Agent
 from oddoneout.actions import Action
 from oddoneout.rules import language
@@ -243,4 +243,4 @@ def _config(path: Path, kind: type[C], values: Mapping[str, Any]) -> C:
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - known):
         raise CheckpointError(f"{path} has settings unknown to this version: {unknown}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return kind(**from_json(values))

@@ -26,6 +26,13 @@ def _one_of(config: Any, name: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {allowed}, got {getattr(config, name)!r}")
 
 
+def from_json(value: Any) -> Any:
+    """The value with tuples for lists, at any depth: JSON has no tuples, settings no lists."""
+    if isinstance(value, Mapping):
+        return {key: from_json(part) for key, part in value.items()}
+    return tuple(map(from_json, value)) if isinstance(value, list) else value
+
+
 def vocabulary_fingerprint(words: tuple[str, ...] = language.VOCABULARY) -> str:
     """A short digest of a vocabulary: agents and data agree on word ids iff theirs are equal."""
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.config import from_json
 from agents.progress import duration
 from oddoneout.demos.collection import CollectionError
 from oddoneout.demos.collection import Progress as Collected
@@ -65,15 +66,7 @@ def sized(preset: str, changes: Mapping[str, Any]) -> Sizes:
                 f"got {value!r}"
             )
     seeds = {**sizes.seeds, **changes.get("seeds", {})}
-    # As in the presets, and as checkpoints give them back: lists are tuples.
-    tuples = {name: _tuples(value) for name, value in changes.items()}
-    return dataclasses.replace(sizes, **{**tuples, "seeds": seeds})
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _tuples(part) for key, part in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    return dataclasses.replace(sizes, **from_json({**changes, "seeds": seeds}))
 
 
 def chosen(plans: Mapping[str, Sequence[Cell]], names: Sequence[str]) -> list[Cell]:

@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from agents.batches import Several
-from agents.config import PRESETS, AgentConfig, TrainingConfig
+from agents.config import PRESETS, AgentConfig, TrainingConfig, from_json
 from agents.exams import Exam, sit
 from agents.training import Interrupted, RunOptions, Trainer
 from oddoneout.demos.storage import Dataset
@@ -104,8 +104,8 @@ def agent_config(preset: str, changes: str, sets: Sequence[Dataset]) -> AgentCon
     if len(sizes) > 1:
         raise common.UserError(f"the sets of demonstrations differ in image size: {sizes}")
     try:
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(changes).items()}
-        return dataclasses.replace(PRESETS[preset], **{"image_size": sizes.pop(), **values})
+        values = {"image_size": sizes.pop(), **from_json(json.loads(changes))}
+        return dataclasses.replace(PRESETS[preset], **values)
     except (ValueError, TypeError, AttributeError) as error:
         raise common.UserError(f"--agent {changes}: {error}") from error
 

@@ -188,11 +188,14 @@ class _Shares:
         return np.array([float(_ratio(each.sum(0))) for each in self.agents])
 
     @property
-    def error(self) -> float:
-        """Standard error of the mean over agents, of which there must be two; no less than what
+    def spread(self) -> float:
+        """Standard deviation between agents; of one, unknown, 0."""
+        return float(self.values.std(ddof=1)) if len(self.agents) > 1 else 0.0
+
+    def error(self, spread: float) -> float:
+        """Standard error of the mean over agents that differ by ``spread``; no less than what
         their episodes alone account for."""
-        between = self.values.std(ddof=1) / np.sqrt(len(self.agents))
-        return float(max(between, np.nanstd(self.resampled(_SEED))))
+        return float(max(spread / np.sqrt(len(self.agents)), np.nanstd(self.resampled(_SEED))))
 
     def resampled(self, seed: int) -> NDArray[np.float64]:
         """The mean over agents, (resamples,), their episodes drawn anew."""
@@ -230,7 +233,7 @@ def estimate(agents: Pool, measure: Measure) -> Estimate | None:
         applied = sum(int((each[:, 1] > 0).sum()) for each in shares.agents)
         return share(round(value) * applied, applied)
     if len(shares.agents) > 1:
-        return _student(value, shares.error, len(shares.agents) - 1, 0.0)
+        return _student(value, shares.error(shares.spread), len(shares.agents) - 1, 0.0)
     return _percentiles(value, shares.resampled(_SEED))
 
 
@@ -242,16 +245,14 @@ def difference(first: Pool, second: Pool, measure: Measure) -> Estimate | None:
     where both stand alone, only their episodes vary.
     """
     one, two = _Shares.of(first, measure), _Shares.of(second, measure)
-    fewest = min(len(one.agents), len(two.agents))
-    if fewest == 0:
+    counts = len(one.agents), len(two.agents)
+    if min(counts) == 0:
         return None
     value = float(one.values.mean() - two.values.mean())
-    if fewest > 1:
+    if max(counts) > 1:
+        first_spread = one.spread if counts[0] > 1 else two.spread
+        second_spread = two.spread if counts[1] > 1 else one.spread
         # Welch's error, with the fewest degrees of freedom that it may have.
-        return _student(value, float(np.hypot(one.error, two.error)), fewest - 1, -1.0)
-    if len(one.agents) != len(two.agents):
-        several, alone = (one, two) if len(two.agents) == 1 else (two, one)
-        error = max(several.values.std(ddof=1), np.nanstd(alone.resampled(_SEED)))
-        freedom = len(several.agents) - 1
-        return _student(value, float(np.hypot(several.error, error)), freedom, -1.0)
+        error = float(np.hypot(one.error(first_spread), two.error(second_spread)))
+        return _student(value, error, min(n for n in counts if n > 1) - 1, -1.0)
     return _percentiles(value, one.resampled(_SEED) - two.resampled(_SEED + 1))
