@@ -42,6 +42,7 @@ class Camera:
     _studio: "_Studio | None" = None
 
     def __init__(self, scene: Scene, height: int, width: int) -> None:
+        self._studios: dict[int, _Studio] = {}  # by thread
         self._scene = scene
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._shape = (height, width, 3)
@@ -97,19 +98,23 @@ class Camera:
 
     def close(self) -> None:
         """Let go of GL; a later picture starts it anew."""
-        studio, self._studio = self._studio, None
-        if studio is not None:
-            studio.leave()
+        self._studio = None
+        while self._studios:
+            self._studios.popitem()[1].leave()
 
     def __del__(self) -> None:
         if not sys.is_finalizing():  # by then everything is closed, and this module half gone
             self.close()
 
     def _open(self) -> "_Studio":
-        self.close()
-        self._studio = _enter(self._scene.pool)
-        self._studio.fit(self._rect.height, self._rect.width)
-        return self._studio
+        """This thread's studio. Those of other threads are kept: they may go on in turns."""
+        thread = threading.get_ident()
+        studio = self._studios.get(thread)
+        if studio is None or not studio.is_here():
+            studio = self._studios[thread] = _enter(self._scene.pool)
+            studio.fit(self._rect.height, self._rect.width)
+        self._studio = studio
+        return studio
 
 
 def renderer_version() -> str:
@@ -135,7 +140,8 @@ def renderer_version() -> str:
 # --- sharing of GL contexts ---------------------------------------------------------------------
 
 _registry: dict[tuple[int, Pool], "_Studio"] = {}  # (thread, pool) -> studio
-_lost: list["_Studio"] = []  # kept from being freed where their GL context cannot be current
+_stranded: list["_Studio"] = []  # closed by another thread; their own may still free them
+_lost: list["_Studio"] = []  # the parent process's: kept from being freed here
 _lock = threading.RLock()
 _prepared = False
 
@@ -193,17 +199,22 @@ class _Studio:
 
     def close(self) -> None:
         with _lock:
-            _registry.pop((self._thread, self._pool), None)
-            self._alive = False
+            if self._alive:
+                _registry.pop((self._thread, self._pool), None)
+                self._alive = False
             try:
                 self.make_current()
             except Exception:  # still current in another thread: each backend has its own error
-                _lost.append(self)
+                _stranded.append(self)
                 return
             self.plain.free()
             if self._fine is not None:
                 self._fine.free()
             self._gl.free()
+
+    def is_stranded_here(self) -> bool:
+        """Whether it was closed by another thread than this, its own."""
+        return not self._alive and self._thread == threading.get_ident()
 
     def lose(self) -> None:
         """Never draw with it again, never free it: it belongs to the parent process."""
@@ -221,6 +232,9 @@ def _enter(pool: Pool) -> _Studio:
             atexit.register(_close_all)
             if hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=_lose_all)
+        for studio in [studio for studio in _stranded if studio.is_stranded_here()]:
+            _stranded.remove(studio)
+            studio.close()
         studio = _registry.get(key)
         if studio is None:
             studio = _registry[key] = _Studio(pool, key[0])
@@ -234,9 +248,13 @@ def _close_all() -> None:
 
 
 def _lose_all() -> None:
-    for studio in _registry.values():
+    """In a fork: all is the parent's, and so are the threads that may hold the lock."""
+    global _lock
+    _lock = threading.RLock()
+    for studio in (*_registry.values(), *_stranded):
         studio.lose()
     _registry.clear()
+    _stranded.clear()
 
 
 def _start_gl(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
