@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
+from functools import cache
 from multiprocessing.connection import Connection
 from typing import Final, Protocol, TypeVar
 
@@ -30,6 +32,20 @@ class Worker(Protocol):
 
 _W = TypeVar("_W", bound=Worker)
 
+_ours: "weakref.WeakSet[Connection]" = weakref.WeakSet()  # ends of workers' sockets
+
+
+def _let_go() -> None:
+    """In a fork: a copy of a socket would keep its worker alive, and could take its answers."""
+    for connection in _ours:
+        connection.close()
+
+
+@cache
+def _mind_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_let_go)
+
 
 def start(module: str, *descriptors: int) -> tuple[subprocess.Popen[bytes], Connection]:
     """Start ``module`` with its end of a new socket and more file descriptors."""
@@ -48,7 +64,10 @@ def start(module: str, *descriptors: int) -> tuple[subprocess.Popen[bytes], Conn
                 "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
             },
         )
-    return process, Connection(ours.detach())
+    connection = Connection(ours.detach())
+    _mind_forks()
+    _ours.add(connection)
+    return process, connection
 
 
 def end(workers: list[_W], owner: int) -> None:

@@ -83,7 +83,8 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
 
     Workers are processes of their own, so a script needs no ``__main__`` guard. They end with
     ``close()``, with the last reference to this object, and with the process that made it. When
-    one dies or fails, or Ctrl-C falls into a call, all are shut down, and an error tells why.
+    one dies or fails, or Ctrl-C falls into a call, all are shut down, and an error tells why. A
+    fork of that process can neither use them nor keep them running.
 
     Args:
         level: as for the single environment; so are all arguments not named here.
@@ -114,7 +115,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
     ) -> None:
         self._workers: list[_Worker] = []
         for name, value in (("num_envs", num_envs), ("workers", 1 if workers is None else workers)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if level not in CATALOGUE:
             raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
@@ -130,14 +131,15 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
             raise ValueError(
                 f"render_mode must be None or 'rgb_array' here, got {self.render_mode!r}"
             )
-        self.num_envs = num_envs
+        self.num_envs = num_envs = int(num_envs)
         self.single_observation_space = observation_space(image_size)
         self.single_action_space = spaces.Discrete(len(Action))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._reuse_buffers = reuse_buffers
         self._began = np.zeros(num_envs, np.bool_)
-        self._finalizer = weakref.finalize(self, end, self._workers, os.getpid())
+        self._owner = os.getpid()
+        self._finalizer = weakref.finalize(self, end, self._workers, self._owner)
 
         size = Board.size(num_envs, image_size)
         memory_fd = os.memfd_create("oddoneout")
@@ -229,8 +231,15 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         return self._observation(), records["reward"].copy(), terminated, truncated, infos
 
     def render(self) -> tuple[NDArray[np.uint8] | None, ...] | None:
-        """The presentation view of each environment, in render mode "rgb_array"."""
-        return None if self.render_mode is None else tuple(self._ask("render"))
+        """The presentation view of each environment, in render mode "rgb_array".
+
+        Raises:
+            RuntimeError: before the first reset.
+        """
+        if self.render_mode is None:
+            return None
+        self._require_episodes()
+        return tuple(self._ask("render"))
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """The privileged view of each environment; for experts and analysis only.
@@ -266,6 +275,11 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         """Send every worker its message; their answers, in order. A failure ends them all."""
         if self.closed:
             raise RuntimeError("the vector environment is closed")
+        if os.getpid() != self._owner:
+            raise RuntimeError(
+                "this vector environment belongs to the process that made it "
+                f"({self._owner}); a fork ({os.getpid()}) has to make its own"
+            )
         answers = []
         worker = self._workers[0]
         try:

@@ -250,11 +250,13 @@ def test_wrong_arguments_are_refused_by_name_before_any_process_starts(
 
 
 def test_nothing_works_before_the_first_reset() -> None:
-    envs = make(workers=1, num_envs=2)
+    envs = make(workers=np.int64(1), num_envs=np.int64(2), render_mode="rgb_array")
     with pytest.raises(RuntimeError, match="reset"):
         envs.step(np.zeros(2, np.int64))
     with pytest.raises(RuntimeError, match="reset"):
         envs.snapshots()
+    with pytest.raises(RuntimeError, match="reset"):
+        envs.render()
     with pytest.raises(ValueError, match="first reset"):
         envs.reset(options={"reset_mask": np.array([True, False])})
     envs.reset(seed=0)
@@ -277,8 +279,35 @@ def test_a_killed_worker_is_reported_and_ends_everything() -> None:
     envs.close()
     del envs
     # The shared memory has no name, and lasts as long as somebody has it open or mapped.
-    assert not any("oddoneout" in name for name in os.listdir("/dev/shm"))
     assert mapped_boards() == before
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_cannot_use_the_workers_and_does_not_keep_them() -> None:
+    envs = make(workers=2)
+    envs.reset(seed=0)
+    stay, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        os.close(end)
+        refused = 1
+        try:
+            envs.step(np.zeros(N, np.int64))
+        except RuntimeError as error:
+            refused = 0 if "belongs to the process that made it" in str(error) else 2
+        os.read(stay, 1)  # until the parent has seen its workers end
+        os._exit(refused)
+    os.close(stay)
+    envs.step(np.zeros(N, np.int64))
+    assert [snapshot.step for snapshot in envs.snapshots()] == [1] * N
+    workers = pids(envs)
+    for worker in envs._workers:
+        worker.connection.close()  # as when this process dies
+    assert_all_gone(workers)
+    envs.close()
+    os.close(end)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_an_exception_in_a_worker_comes_with_its_traceback() -> None:
