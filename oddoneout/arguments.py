@@ -12,18 +12,18 @@ from oddoneout.rules.language import INSTRUCTION_WORDS, VOCABULARY
 RENDERERS: Final = ("classic", "warp")
 RENDER_MODES: Final = ("rgb_array", "human")
 IMAGE_SIDES: Final = (16, 512)  # least and most pixels of an image's side
-#: Of an image's width over its height. The horizontal field of view is fixed, so that wide images
-#: are low: beyond 1.5 the camera passes over small objects that the agent touches, beyond 2 over
-#: many that it could choose.
-WIDEST: Final = 2
+#: Of an image's longer side over the shorter. The horizontal field of view is fixed, so that wide
+#: images are low: beyond 1.5 the camera passes over small objects that the agent touches, beyond 2
+#: over many that it could choose. Taller ones would look over the walls.
+SLIMMEST: Final = 2
 
 
 def parse_image_size(image_size: Any) -> tuple[int, int]:
     """``image_size`` as (height, width).
 
     Raises:
-        ValueError: unless it is an integer or a pair of integers within ``IMAGE_SIDES``, not
-            more than ``WIDEST`` times as wide as high.
+        ValueError: unless it is an integer or a pair of integers within ``IMAGE_SIDES``, neither
+            more than ``SLIMMEST`` times the other.
     """
     pair: Any = (image_size, image_size) if np.isscalar(image_size) else image_size
     low, high = IMAGE_SIDES
@@ -32,12 +32,12 @@ def parse_image_size(image_size: Any) -> tuple[int, int]:
         and len(pair) == 2
         and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in pair)
         and all(low <= n <= high for n in pair)
-        and pair[1] <= WIDEST * pair[0]
+        and max(pair) <= SLIMMEST * min(pair)
     ):
         return int(pair[0]), int(pair[1])
     raise ValueError(
         f"image_size must be an integer or (height, width), each from {low} to {high} pixels and "
-        f"not more than {WIDEST} times as wide as high, got {image_size!r}"
+        f"neither more than {SLIMMEST} times the other, got {image_size!r}"
     )
 
 
@@ -66,7 +66,7 @@ def refuse_warp(renderer: Any) -> None:
 
 
 def parse_seed(seed: Any) -> int | None:
-    """``seed`` as Gymnasium takes it: numpy's integers become Python's.
+    """One environment's ``seed``: numpy's integers become Python's.
 
     Raises:
         ValueError: unless it is None or an integer from 0 up.
@@ -75,7 +75,9 @@ def parse_seed(seed: Any) -> int | None:
         return None
     if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0:
         return int(seed)
-    raise ValueError(f"seed must be None or an integer from 0 up, or a list of these, got {seed!r}")
+    raise ValueError(
+        f"seed must be None or an integer from 0 up (of a vector: or a list of these), got {seed!r}"
+    )
 
 
 def parse_reset(
@@ -96,7 +98,7 @@ def parse_reset(
     """
     num_envs = len(began)
     seeds: list[int | None]
-    if isinstance(seed, Iterable):
+    if isinstance(seed, Iterable) and not (isinstance(seed, np.ndarray) and seed.ndim == 0):
         seeds = [parse_seed(one) for one in seed]
         if len(seeds) != num_envs:
             raise ValueError(f"seed must list {num_envs} seeds, got {len(seeds)}")

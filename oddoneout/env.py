@@ -13,6 +13,7 @@ from oddoneout.arguments import (
     RENDER_MODES,
     observation_space,
     parse_image_size,
+    parse_seed,
     refuse_warp,
 )
 from oddoneout.episode import Episode, sample_episode
@@ -50,7 +51,7 @@ _ACTIONS: Final = tuple(Action)
 
 def _parse_action(action: Any) -> Action:
     try:
-        number = operator.index(action)
+        number = -1 if isinstance(action, bool) else operator.index(action)
     except TypeError:
         number = -1
     if not 0 <= number < len(_ACTIONS):
@@ -135,11 +136,11 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         """Begin a new episode, a function of ``seed`` alone when one is given.
 
         Raises:
-            ValueError: for options; there are none.
+            ValueError: for options; there are none; and for what is no seed.
         """
         if options:
             raise ValueError(f"reset takes no options, got {options!r}")
-        super().reset(seed=seed)
+        super().reset(seed=parse_seed(seed))
         self.play(sample_episode(self._level, self._settings, self.np_random))
         self._show()
         return self._observation(), self._info(None)
@@ -189,12 +190,18 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         return self._observation(), result.reward, terminated, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """The presentation view, uint8 (480, 640, 3), in render mode "rgb_array"."""
+        """The presentation view, uint8 (480, 640, 3), in render mode "rgb_array".
+
+        Raises:
+            RuntimeError: before the first reset.
+        """
         if self.render_mode is None:
             gymnasium.logger.warn(
                 'render() needs render_mode="rgb_array" or "human" when the environment is made'
             )
             return None
+        if self._episode is None:
+            raise RuntimeError("there is nothing to see yet; call reset() first")
         if self.render_mode == "rgb_array":
             return self.present()
         return None
@@ -341,4 +348,5 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
                 self._windowless = True
                 gymnasium.logger.warn(f'render_mode="human" shows nothing: {error}')
                 return
-        self._window.show(self.present())
+        if not self._window.closed:  # else the picture, which is dear, would be drawn for nobody
+            self._window.show(self.present())

@@ -276,7 +276,8 @@ WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("Basic", {"image_size": 0}, "from"),
     ("Basic", {"image_size": -64}, "from"),
     ("Basic", {"image_size": 100_000}, "from"),
-    ("Basic", {"image_size": (31, 64)}, "not more than 2 times as wide as high"),
+    ("Basic", {"image_size": (31, 64)}, "neither more than 2 times the other"),
+    ("Basic", {"image_size": (64, 31)}, "neither more than 2 times the other"),
     ("Basic", {"image_size": 64.0}, "from"),
     ("Basic", {"image_size": float("nan")}, "from"),
     ("Basic", {"image_size": "64"}, "from"),
@@ -319,7 +320,7 @@ def test_an_unknown_level_is_refused_by_name() -> None:
             OddOneOutEnv(level)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("action", [-1, 9, 1.5, "choose", None, [1, 2], np.array([3, 4])])
+@pytest.mark.parametrize("action", [-1, 9, 1.5, True, "choose", None, [1, 2], np.array([3, 4])])
 def test_what_is_no_action_is_refused(action: Any) -> None:
     env = gymnasium.make("OddOneOut/Basic-v0", disable_env_checker=True).unwrapped
     env.reset(seed=0)
@@ -340,6 +341,39 @@ def test_nothing_works_before_the_first_reset() -> None:
         env.step(0)
     with pytest.raises(RuntimeError, match="reset"):
         env.snapshot()  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="reset"):
+        gymnasium.make(
+            "OddOneOut/Basic-v0", disable_env_checker=True, render_mode="rgb_array"
+        ).unwrapped.render()
+
+
+@pytest.mark.parametrize("seed", [-1, True, 1.0, "1"])
+def test_what_is_no_seed_is_refused(seed: Any) -> None:
+    env = gymnasium.make("OddOneOut/Basic-v0")
+    with pytest.raises(ValueError, match="seed must be None or an integer from 0 up"):
+        env.reset(seed=seed)
+
+
+def test_numpys_integers_are_seeds() -> None:
+    env = gymnasium.make("OddOneOut/Basic-v0")
+    first = env.reset(seed=3)[0]["image"]
+    np.testing.assert_array_equal(env.reset(seed=np.int64(3))[0]["image"], first)
+
+
+def test_nothing_is_drawn_for_a_window_that_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        closed = True
+
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("oddoneout.window.Window", Closed)
+    env = gymnasium.make("OddOneOut/Basic-v0", render_mode="human")
+    monkeypatch.setattr(env.unwrapped, "present", lambda: pytest.fail("drawn for nobody"))
+    env.reset(seed=0)
+    env.step(Action.FORWARD)
+    env.close()
 
 
 def test_closing_twice_is_harmless() -> None:

@@ -4,7 +4,7 @@ import math
 from typing import Final
 
 ROOM_HALF: Final = 1.75  # half the inner width of the square room
-WALL_HEIGHT: Final = 2.7  # so high that the agent never sees over them
+WALL_HEIGHT: Final = 4.2  # so high that no image, however tall, looks over them
 OBJECT_COUNT: Final = 4
 OBJECT_RADIUS: Final = 0.34  # of the one hidden collider that all objects share
 OBJECT_SPACING: Final = 1.1  # least distance between two objects' centres
