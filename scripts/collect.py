@@ -118,6 +118,8 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.env is None and args.describe is None and args.export is None:
         parser.error("one of --env, --describe and --export is needed")
+    if args.export is not None and common.place().ranks > 1:
+        parser.error("--export is for one process: run it without torchrun, after all ranks")
     return args
 
 

@@ -265,6 +265,8 @@ def test_vain_actions_do_nothing_and_the_expert_goes_on() -> None:
             seen.add((action, now.focus is None))
 
     options = ExpertOptions(vain_actions=0.2)
+    list(play("Basic", {}, range(20), replace(options, blind=True), on_step=watch))
+    seen.clear()
     spoiled = list(play("Intervention", {}, range(40), options, on_step=watch))
     assert seen == {(Action.CHOOSE, True)} | {(a, far) for a in TRANSFORMS for far in (True, False)}
     assert success(iter(spoiled)) == 1.0

@@ -195,12 +195,13 @@ def collect(
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     mine = range(rank, -(-recipe.episodes // recipe.shard_episodes), ranks)
-    writes = [shard_folder(root, k).name for k in mine] + ([MANIFEST] if rank == 0 else [])
+    # Of the manifest, others may be at work on a copy; of a rank's shards, only that rank.
+    writes = [shard_folder(root, k).name for k in mine] + ([MANIFEST] if ranks == 1 else [])
     size = max(1, min(workers, len(mine)))
-    with _locked(root, shared=ranks > 1), _Crew(root, recipe, size, writes) as crew:
+    with _locked(root, shared=ranks > 1), _Crew(root, recipe, size) as crew:
         manifest = crew.manifest()
         write_manifest(root, manifest)
-        remove_leftovers(root, writes)
+        crew.clear(writes)
         finished = set(finished_shards(root, manifest, mine))
         done = sum(len(manifest.shard_range(k)) for k in finished)
         total = sum(len(manifest.shard_range(k)) for k in mine)
@@ -279,10 +280,11 @@ class _Worker:
 
 
 class _Crew:
-    """The worker processes; none outlives the ``with`` block, nor do unfinished ``writes``."""
+    """The worker processes; none outlives the ``with`` block, nor does what they leave behind."""
 
-    def __init__(self, root: Path, recipe: Recipe, size: int, writes: Sequence[str]) -> None:
-        self._root, self._writes = root, writes
+    def __init__(self, root: Path, recipe: Recipe, size: int) -> None:
+        self._root = root
+        self._writes: Sequence[str] = ()  # nothing here is ours before the set has taken us in
         self._workers = [_Worker(number, root, recipe) for number in range(size)]
 
     def __enter__(self) -> "_Crew":
@@ -294,6 +296,11 @@ class _Crew:
         if any(other != first for other in others):
             raise CollectionError(f"the workers' machines differ: {[first, *others]}")
         return first
+
+    def clear(self, writes: Sequence[str]) -> None:
+        """Remove what killed writers of these files and folders left, now and at the end."""
+        self._writes = writes
+        remove_leftovers(self._root, writes)
 
     def work(self, manifest: Manifest, todo: list[int], meter: _Meter) -> None:
         """Hand out the shards in order, until all are done."""

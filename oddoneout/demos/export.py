@@ -18,6 +18,10 @@ def export_minari(dataset: Dataset, dataset_id: str) -> Any:
     are actions; the one after the last action is not part of a demonstration, so the last one
     decided on stands there twice.
 
+    What this call has begun is removed when it fails. If the process is killed, a part of the
+    dataset stays, which Minari lists: delete it (``minari delete ID``). Call it once at a time
+    for an id.
+
     Raises:
         ModuleNotFoundError: if Minari is not installed.
         ValueError: if Minari already has a dataset of that id, or does not allow the id.
@@ -26,7 +30,10 @@ def export_minari(dataset: Dataset, dataset_id: str) -> Any:
 
     manifest = dataset.manifest
     if dataset_id in minari.list_local_datasets():
-        raise ValueError(f"Minari already has a dataset {dataset_id!r}; choose another id")
+        raise ValueError(
+            f"Minari already has a dataset {dataset_id!r}; choose another id, or delete that one "
+            f"(perhaps what a killed export left): minari delete {dataset_id}"
+        )
     env = gymnasium.make(manifest.env_id, disable_env_checker=True, **manifest.env_args)
     try:
         return minari.create_dataset_from_buffers(

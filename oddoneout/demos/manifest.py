@@ -1,6 +1,7 @@
 """What a set of demonstrations was collected with, and how its files are written safely."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -133,13 +134,19 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
     _refuse_other(path, read_manifest(root), manifest)
 
 
+#: What file systems without hard links answer.
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+
+
 def _publish(source: Path, target: Path) -> None:
     """Give a finished file its name, unless another process was first."""
     try:
         os.link(source, target)
     except FileExistsError:
         pass
-    except OSError:  # a file system without hard links
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
         os.replace(source, target)
 
 

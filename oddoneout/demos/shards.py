@@ -156,6 +156,7 @@ class ShardWriter:
             )
         with self._explained():
             self._flush()
+        sync_folder(self._root)  # the shard is there; whether for good, a failure here leaves open
 
     def _close(self) -> None:
         # After a failed write, closing tries and fails once more: the first failure is the one
@@ -205,7 +206,6 @@ class ShardWriter:
             # A shard of this set is always the same: where one already stands, ours is superfluous.
             if not self._target.exists():
                 raise
-        sync_folder(self._root)
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -57,9 +57,8 @@ class ExpertPolicy:
             return Decision(action=action, label=action)
         before = None if moment.previous_action is None else Action(moment.previous_action)
         snapshot = moment.snapshot()
-        if options.blind:
-            snapshot = _in_the_dark(snapshot)
-        belief = update(slot.belief, snapshot, before, options.legible)
+        seen = _in_the_dark(snapshot) if options.blind else snapshot
+        belief = update(slot.belief, seen, before, options.legible)
         slot.belief, intent = decide(belief, options, slot.rng)
         label = action = _action(slot.belief, intent, slot.rng)
         if belief.phase is Phase.SEARCH:

@@ -64,6 +64,14 @@ def test_what_the_user_can_mend_is_one_clear_line(arguments: list[str], said: st
     assert "Traceback" not in result.stderr
 
 
+def test_of_many_processes_none_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = script("--env", "OddOneOut/Basic-v0", "--export", "minari")
+    assert result.returncode == 2
+    assert "--export is for one process" in result.stderr
+
+
 @pytest.mark.parametrize("level", list(CATALOGUE.values()), ids=lambda level: level.id)
 def test_real_rooms_give_the_same_bytes_in_any_order_of_shards(
     level: Level, tmp_path: Path

@@ -193,12 +193,22 @@ def test_a_rank_makes_its_own_shards_and_counts_its_own_episodes(tmp_path: Path)
 
 
 def test_a_rank_clears_away_what_it_left_itself_and_nothing_of_the_others(tmp_path: Path) -> None:
-    mine, other = (tmp_path / f".unfinished-shard-0000{k}-abc_def" for k in (2, 1))
-    for folder in (mine, other):
+    names = ("shard-00002", "shard-00001", "manifest.json")  # the last: another may be at work on
+    mine, *others = (tmp_path / f".unfinished-{name}-abc_def" for name in names)
+    for folder in (mine, *others):
         folder.mkdir(parents=True)
     collect(tmp_path, RECIPE, rank=0, ranks=2)
     assert not mine.exists()
-    assert other.exists()
+    assert all(other.exists() for other in others)
+
+
+def test_a_rank_that_is_refused_touches_nothing(tmp_path: Path, undisturbed: Path) -> None:
+    write_manifest(tmp_path, read_manifest(undisturbed))
+    running = tmp_path / ".unfinished-shard-00000-abc_def"
+    running.mkdir()
+    with pytest.raises(StorageError, match="seed is 3 there and 4 here"):
+        collect(tmp_path, replace(RECIPE, seed=4), rank=0, ranks=2)
+    assert running.exists()
 
 
 def _collect_a_share(root: Path, recipe: Recipe, rank: int) -> None:
@@ -246,6 +256,18 @@ def test_of_two_that_start_a_set_at_once_one_writes_and_the_other_compares(
             write_manifest(tmp_path, mine)
     assert read_manifest(tmp_path).seed == theirs
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_manifest_that_cannot_be_linked_is_the_disks_own_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
+) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_manifest(tmp_path, read_manifest(undisturbed))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_system_without_hard_links_will_do(

@@ -335,3 +335,12 @@ def test_a_full_disk_leaves_no_half_shard(tmp_path: Path, monkeypatch: pytest.Mo
             assert len(calls) == at
         assert error.value.errno == errno.ENOSPC
         assert [path.name for path in root.iterdir()] == ["manifest.json"]
+    # The last call, after the shard has its name: whether that will last is all that is open.
+    root = tmp_path / "named"
+    with monkeypatch.context() as patch:
+        calls = _interrupted(patch, 12, full)
+        with pytest.raises(OSError, match=r"^\[Errno \d+\] No space left on device"):
+            make_set(root, recipe)
+        assert len(calls) == 12
+    make_set(tmp_path / "whole", recipe)
+    assert contents(root) == contents(tmp_path / "whole")
