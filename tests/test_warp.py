@@ -290,33 +290,33 @@ def test_images_are_fresh_memory_of_torch() -> None:
     envs.close()
 
 
-def test_a_transform_changes_the_picture_and_nothing_else() -> None:
-    envs = make(INTERVENTION, 8, image_size=32)
-    envs.reset(seed=0)
+def test_pictures_follow_the_classic_ones_through_transforms_and_trials() -> None:
+    rooms = 6
+    ours = make(INTERVENTION, rooms)
+    singles = [OddOneOutEnv("Intervention") for _ in range(rooms)]
+    ours.reset(seed=0)
+    for i, single in enumerate(singles):
+        single.reset(seed=i)
     rng = np.random.default_rng(0)
+    found: dict[str, list[float]] = {"a step": [], "a transform": [], "a new trial": []}
     for _ in range(60):
-        before = envs.snapshots()
-        acts = np.array(
-            [
-                Action.TRANSFORM_COLOR
-                if s.focus is not None and s.transforms_left and s.phase == "search"
-                else busy(s, rng, AT_FOCUS)
-                for s in before
-            ]
-        )
-        able = [
-            a == Action.TRANSFORM_COLOR and s.focus is not None and s.transforms_left
-            for a, s in zip(acts, before, strict=True)
-        ]
-        old = envs.draw()
-        new = envs.step(acts)[0]["image"]
-        for i in np.flatnonzero(able):
-            after = envs.snapshots()[i]
-            if after.trial == before[i].trial and before[i].phase == "search":
-                assert not torch.equal(old[i], new[i])
-                assert after.agent == before[i].agent
-                return
-    raise AssertionError("no transform was made")
+        befores = [single.snapshot() for single in singles]
+        acts = [busy(before, rng, AT_FOCUS) for before in befores]
+        images = ours.step(np.array(acts))[0]["image"].numpy()
+        for image, single, act, before in zip(images, singles, acts, befores, strict=True):
+            observation, _, terminated, truncated, _ = single.step(act)
+            if terminated or truncated:  # ours has begun anew by itself
+                observation, _ = single.reset()
+            now = single.snapshot()
+            spent = now.transforms_left < before.transforms_left
+            after = "a new trial" if now.step == 0 else "a transform" if spent else "a step"
+            found[after].append(np.abs(image.astype(float) - observation["image"]).mean())
+    for after, differences in found.items():
+        assert len(differences) > 10, after
+        assert np.mean(differences) < PIXEL_BOUND, after
+    for single in singles:
+        single.close()
+    ours.close()
 
 
 # --- the contract ----------------------------------------------------------------------------
@@ -344,6 +344,14 @@ def test_episodes_do_not_depend_on_who_draws_them() -> None:
         return seen
 
     assert run(0) == run(2)
+
+
+def test_a_mask_is_the_callers_again_after_reset(shared: OddOneOutWarpEnv) -> None:
+    shared.reset(seed=0)
+    mask = np.arange(shared.num_envs) == 1
+    _, infos = shared.reset(options={"reset_mask": mask})
+    mask[:] = True
+    assert infos["_trial"].tolist() == [False, True, *[False] * (shared.num_envs - 2)]
 
 
 def test_texts_are_read_like_arrays(shared: OddOneOutWarpEnv) -> None:

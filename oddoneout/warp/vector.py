@@ -136,7 +136,7 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         self._begin_episodes(rooms, [seeds[room] for room in rooms])
         self._began |= mask
         self._look()
-        return self._observation(), self._infos(self._put(mask))
+        return self._observation(), self._infos(self._put(mask.copy()))
 
     def step(
         self, actions: Tensor | NDArray[np.integer]
