@@ -140,11 +140,13 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class NamedPolicy:
-    """A policy, the name to show, and the image size it needs (None: any)."""
+    """A policy, the name to show, and of an agent the image size that it needs and the temperature
+    at which it acts (None of others, which have none)."""
 
     policy: Policy
     name: str
     image_size: tuple[int, int] | None = None
+    temperature: float | None = None
 
 
 def expert_policy(options: dict[str, Any]) -> Policy:
@@ -211,7 +213,7 @@ def _checkpoint(name: str, temperature: float | None) -> NamedPolicy:
         raise UserError(f"{name}: {error}") from error
     run = path if path.is_dir() else path.parent
     name = run.resolve().name if path.is_dir() or path.stem in ("final", "last") else path.stem
-    return NamedPolicy(policy, name, policy.image_size)
+    return NamedPolicy(policy, name, policy.image_size, policy.temperature)
 
 
 def env_arguments(args: argparse.Namespace, policy: NamedPolicy | None = None) -> dict[str, Any]:

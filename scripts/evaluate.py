@@ -83,7 +83,7 @@ def main() -> None:
         return
     print(report(scores))
     if out is not None:
-        options = {"temperature": args.temperature, "expert_args": args.expert_args}
+        options = {"temperature": policy.temperature, "expert_args": args.expert_args}
         common.write_json(out, {**scores.to_json(), "policy_args": options})
 
 

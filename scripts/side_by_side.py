@@ -44,7 +44,7 @@ def commands(scripts: Mapping[str, Sequence[str]]) -> None:
             name: stack.enter_context(_running(script, name.ljust(width)))
             for name, script in scripts.items()
         }
-        while any(process.poll() is None for process in running.values()):
+        while None in [process.poll() for process in running.values()]:  # asks every one
             _complain(running)
             time.sleep(0.1)
     _complain(running)

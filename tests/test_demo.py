@@ -67,6 +67,8 @@ def test_commands_side_by_side_end_together(capsys: pytest.CaptureFixture[str]) 
     assert "  long name | usage" in said
     with pytest.raises(UserError, match=r"bad failed \(exit code 2"):
         side_by_side.commands({"bad": ("json.tool", "--no"), "server": ("http.server", "0")})
+    with pytest.raises(UserError, match=r"bad failed \(exit code 2"):
+        side_by_side.commands({"server": ("http.server", "0"), "bad": ("json.tool", "--no")})
 
 
 def test_calls_side_by_side_tell_what_failed() -> None:
