@@ -49,7 +49,7 @@ def make(
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f'renderer="warp" needs {error.name}, which is not installed: '
-            'pip install "oddoneout[warp]"',
+            'pip install ".[warp]" in a checkout',
             name=error.name,
         ) from error
     return OddOneOutWarpEnv(level, num_envs, **arguments)

@@ -245,7 +245,7 @@ def worst(truth: NDArray[np.int64], named: NDArray[np.int64], names: Sequence[st
     return f"{names[row]} named {names[column]} ({counts[row, column]} of {total})"
 
 
-def report(test: Frames, named: NDArray[np.int64], trained: int, epochs: int, out: Path) -> bool:
+def report(test: Frames, named: NDArray[np.int64], arguments: argparse.Namespace) -> bool:
     """Write perception.md; returns whether every dimension reaches the mark in focus."""
     right = named == test.labels
     head = "| distance (m) | frames | " + " | ".join(DIMENSIONS) + " | all four |"
@@ -268,7 +268,7 @@ def report(test: Frames, named: NDArray[np.int64], trained: int, epochs: int, ou
     text = f"""# What the camera shows
 
 Failures of an agent should be failures of learning, not of eyesight. A small convolutional network
-({sum(p.numel() for p in Reader().parameters()):,} weights, {trained:,} frames, {epochs} epochs)
+({sum(p.numel() for p in Reader().parameters()):,} weights, {arguments.frames:,} frames, {arguments.epochs} epochs)
 names the color, shape, texture and size of the object looked at, from the part of one 64x64 frame
 that can hold the object, wherever it stands there. The frame is that of the
 agent's camera. Rooms, looks and poses are random over the whole vocabulary: any distance, any side
@@ -291,9 +291,10 @@ Objects in focus as the agent sees them, large, a row for each texture, a column
 
 ![Contact sheet](images/perception-frames.png)
 
-Made by `python -m scripts.probe_perception`.
+Made by `python -m scripts.probe_perception --frames {arguments.frames} --test {arguments.test}
+--epochs {arguments.epochs} --seed {arguments.seed}`, which writes this page (and others with `--out`).
 """
-    (out / "perception.md").write_text(text, encoding="utf-8")
+    (arguments.out / "perception.md").write_text(text, encoding="utf-8")
     print(text)
     return passed
 
@@ -321,7 +322,7 @@ def main() -> None:
     model = train(frames, arguments.epochs, arguments.batch, arguments.seed)
     named = read(model, test.images)
     draw_confusions(test, named, arguments.out / "images" / "perception-confusions.png")
-    if not report(test, named, arguments.frames, arguments.epochs, arguments.out):
+    if not report(test, named, arguments):
         sys.exit(f"the mark of {MARK} was missed; see {arguments.out / 'perception.md'}")
 
 

@@ -36,8 +36,8 @@ from oddoneout.world.layout import sample_layouts
 from oddoneout.world.world import World
 from tests.wandering import busy
 
-pytest.importorskip("mujoco_warp", reason='needs the extra: pip install "oddoneout[warp]"')
-torch = pytest.importorskip("torch", reason='needs the extra: pip install "oddoneout[warp]"')
+pytest.importorskip("mujoco_warp", reason='needs the extra: pip install ".[warp]"')
+torch = pytest.importorskip("torch", reason='needs the extra: pip install ".[warp]"')
 
 import warp  # noqa: E402
 
@@ -450,7 +450,7 @@ def test_a_single_environment_says_where_to_go() -> None:
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "oddoneout.warp.vector")
     monkeypatch.setitem(sys.modules, "mujoco_warp", None)
-    with pytest.raises(ImportError, match=r"needs mujoco_warp.*pip install \"oddoneout\[warp\]\""):
+    with pytest.raises(ImportError, match=r"needs mujoco_warp.*pip install \"\.\[warp\]\""):
         gymnasium.make_vec(BASIC, num_envs=2, renderer="warp")
 
 
