@@ -138,6 +138,14 @@ def test_after_the_episode_only_a_new_one_can_begin() -> None:
     env.close()
 
 
+@pytest.mark.parametrize(("asked", "acts"), [(None, 0.5), (0.25, 0.25)])
+def test_it_is_known_at_which_temperature_an_agent_acts(asked: float | None, acts: float) -> None:
+    pytest.importorskip("torch")
+    path = str(ROOT / "agents" / "pretrained" / "confounded-color.safetensors")
+    args = argparse.Namespace(policy=path, expert_args={}, temperature=asked)
+    assert common.make_policy(args).temperature == acts
+
+
 def test_tables_are_markdown() -> None:
     lines = common.table(("a", "b"), [("x", "1.0"), ("longer", "2")]).splitlines()
     assert lines == ["| a      |   b |", "| ------ | --: |", "| x      | 1.0 |", "| longer |   2 |"]
