@@ -19,7 +19,8 @@ import oddoneout
 from oddoneout.actions import Action
 from oddoneout.demos.rollout import Policy, Step, rollout
 from oddoneout.demos.trajectory import Choice, Trajectory
-from oddoneout.rules.attributes import Dimension
+from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension
+from oddoneout.rules.language import MATTERS
 from oddoneout.rules.splits import Stream, episode_seed
 from oddoneout.world.geometry import OBJECT_COUNT
 
@@ -136,11 +137,13 @@ class Scores:
         odd_in: shares of the scored trials by what the chosen object was odd in: one dimension,
             "several", "none", or "no_choice" when none was made.
         says: what the policy says, scored while it acts itself. "properties" and "outcome":
-            exact sentences, on the steps on which one stands. An outcome sentence stands after
-            the reward and can be read off it, hence "foretold": the outcome sentence as
-            predicted at the step of choosing, before the reward (``Decision.foretells``), and
-            "verdict": only whether that one says correct or incorrect. Kinds that never stood
-            are absent.
+            exact sentences, on the steps on which one stands. An outcome sentence that names a
+            hidden dimension cannot always be known: a first experiment that fails leaves two.
+            Hence "outcome_known": those after choices whose rewards, with the earlier ones',
+            leave one. An outcome sentence stands after the reward and can be read off it, hence
+            "foretold": the outcome sentence as predicted at the step of choosing, before the
+            reward (``Decision.foretells``), and "verdict": only whether that one says correct or
+            incorrect. Kinds that never stood are absent.
         versions: of Python and of the packages that decide the pixels and the draws.
     """
 
@@ -252,12 +255,16 @@ def score_episode(
     by_trial = {choice.trial: choice for choice in trajectory.choices}
     scored = next((choice for choice in trajectory.choices if choice.test), None)
     heard: dict[str, list[tuple[str, str | None]]] = {
-        kind: [] for kind in ("properties", "outcome", "foretold", "verdict")
+        kind: [] for kind in ("properties", "outcome", "outcome_known", "foretold", "verdict")
     }
+    known = _known(trajectory.choices)
     for row, truth in enumerate(told.explanations):
         if truth:
             kind = "outcome" if told.explaining[row] else "properties"
-            heard[kind].append((truth, says[row] if says else None))
+            pair = (truth, says[row] if says else None)
+            heard[kind].append(pair)
+            if told.explaining[row] and truth.endswith(MATTERS) and told.trials[row] in known:
+                heard["outcome_known"].append(pair)
     for choice in trajectory.choices:
         after = choice.step + 1
         truth = told.explanations[after] if after < len(trajectory) else ""
@@ -273,6 +280,18 @@ def score_episode(
         experiments=tuple(i in by_trial and by_trial[i].correct for i in range(trials - 1)),
         heard={kind: tuple(pairs) for kind, pairs in heard.items()},
     )
+
+
+def _known(choices: Sequence[Choice]) -> set[int]:
+    """The trials after whose choice the rewards so far leave one dimension that can count."""
+    possible = {dimension.value for dimension in CORE_DIMENSIONS}
+    known = set()
+    for choice in choices:
+        odd = set(choice.odd_in)
+        possible = possible & odd if choice.correct else possible - odd
+        if len(possible) == 1:
+            known.add(choice.trial)
+    return known
 
 
 class Team(Protocol):

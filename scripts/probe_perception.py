@@ -245,9 +245,10 @@ def worst(truth: NDArray[np.int64], named: NDArray[np.int64], names: Sequence[st
     return f"{names[row]} named {names[column]} ({counts[row, column]} of {total})"
 
 
-def report(test: Frames, named: NDArray[np.int64], arguments: argparse.Namespace) -> bool:
+def report(test: Frames, named: NDArray[np.int64], given: argparse.Namespace) -> bool:
     """Write perception.md; returns whether every dimension reaches the mark in focus."""
     right = named == test.labels
+    weights = sum(p.numel() for p in Reader().parameters())
     head = "| distance (m) | frames | " + " | ".join(DIMENSIONS) + " | all four |"
     table = [head, "|---" * (len(DIMENSIONS) + 3) + "|"]
     for near, far in BANDS:
@@ -268,7 +269,7 @@ def report(test: Frames, named: NDArray[np.int64], arguments: argparse.Namespace
     text = f"""# What the camera shows
 
 Failures of an agent should be failures of learning, not of eyesight. A small convolutional network
-({sum(p.numel() for p in Reader().parameters()):,} weights, {arguments.frames:,} frames, {arguments.epochs} epochs)
+({weights:,} weights, {given.frames:,} frames, {given.epochs} epochs)
 names the color, shape, texture and size of the object looked at, from the part of one 64x64 frame
 that can hold the object, wherever it stands there. The frame is that of the
 agent's camera. Rooms, looks and poses are random over the whole vocabulary: any distance, any side
@@ -291,10 +292,10 @@ Objects in focus as the agent sees them, large, a row for each texture, a column
 
 ![Contact sheet](images/perception-frames.png)
 
-Made by `python -m scripts.probe_perception --frames {arguments.frames} --test {arguments.test}
---epochs {arguments.epochs} --seed {arguments.seed}`, which writes this page (and others with `--out`).
+Made by `python -m scripts.probe_perception --frames {given.frames} --test {given.test}
+--epochs {given.epochs} --seed {given.seed}`, which writes this page (and others with `--out`).
 """
-    (arguments.out / "perception.md").write_text(text, encoding="utf-8")
+    (given.out / "perception.md").write_text(text, encoding="utf-8")
     print(text)
     return passed
 

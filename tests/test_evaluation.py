@@ -113,6 +113,32 @@ def test_what_is_said_is_compared_word_for_word_where_something_stands() -> None
     assert scores.says["properties"].base_rate == 1.0
 
 
+def test_outcomes_that_name_a_hidden_dimension_are_also_scored_where_it_can_be_known() -> None:
+    truths = [
+        "incorrect others share red cube shape matters",  # color is out: shape or texture
+        "incorrect others share blue cube shape matters",  # texture is out, too
+        "incorrect others share red cube shape matters",  # says nothing new
+        "correct it is uniquely a ring shape matters",
+    ]
+    played = episode(
+        [word for truth in truths for word in ("", truth)],
+        [0, 1] * 4,
+        trials=[0, 0, 1, 1, 2, 2, 3, 3],
+        choices=(
+            Choice(0, trial=0, test=False, correct=False, odd_in=("color",)),
+            Choice(2, trial=1, test=False, correct=False, odd_in=("texture",)),
+            Choice(4, trial=2, test=False, correct=False, odd_in=()),
+            Choice(6, trial=3, test=True, correct=True, odd_in=("shape",)),
+        ),
+    )
+    says = ["", truths[0], "", "incorrect others share", "", truths[2], "", truths[3]]
+    scores = pooled(score_episode(played, says))
+    assert scores.says["outcome"].steps == 4
+    assert scores.says["outcome"].accuracy == ratio([3], [4])
+    assert scores.says["outcome_known"].steps == 3
+    assert scores.says["outcome_known"].accuracy == ratio([2], [3])
+
+
 def test_a_policy_that_does_not_speak_has_base_rates_but_no_accuracy() -> None:
     played = episode(["this is a red cube"], [0])
     scores = pooled(score_episode(played, [None]))

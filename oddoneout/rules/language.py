@@ -51,6 +51,9 @@ INSTRUCTIONS: MappingProxyType[Mode, str] = MappingProxyType(
     {Mode.MAKE: "make an odd one out", Mode.FIND: "find the odd one out"}
 )
 
+#: The last word of an outcome that names the dimension that counts.
+MATTERS: Final = "matters"
+
 # The order in which a description names its values, as English does.
 _ORDER: Final = (Dimension.SIZE, Dimension.COLOR, Dimension.TEXTURE, Dimension.SHAPE)
 _FRAME_WORDS: Final = tuple(
@@ -103,7 +106,7 @@ def sentence(explanation: Explanation) -> str:
             text = "incorrect others share " + " ".join(str(v) for v in _ordered(values))
         case Surroundings(wall):
             return f"you face the {wall} wall"
-    return f"{text} {dimension.value} matters" if dimension is not None else text
+    return f"{text} {dimension.value} {MATTERS}" if dimension is not None else text
 
 
 def properties(trial: Trial, state: TrialState, index: int) -> Properties:
