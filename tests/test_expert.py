@@ -17,7 +17,7 @@ from oddoneout.rules.attributes import CORE_DIMENSIONS
 from oddoneout.rules.levels import TrialSpec
 from oddoneout.rules.sampling import sample_trial
 from oddoneout.rules.splits import Split
-from oddoneout.rules.trial import Phase
+from oddoneout.rules.trial import Mode, Phase
 from oddoneout.snapshot import Snapshot
 from oddoneout.world.geometry import OBJECT_COUNT
 from tests.expert_world import sketch
@@ -272,6 +272,30 @@ def test_vain_actions_do_nothing_and_the_expert_goes_on() -> None:
     assert success(iter(spoiled)) == 1.0
     for one, other in zip(spoiled, play("Intervention", {}, range(40)), strict=True):
         assert one.choices[0].correct == other.choices[0].correct
+
+
+def test_who_looks_again_reads_all_objects_between_transform_and_choice() -> None:
+    read: set[int] = set()
+    counts: list[int] = []
+
+    def watch(step: Step) -> None:
+        now, action = step.moment.snapshot(), step.decision.action
+        if now.mode is Mode.MAKE and not now.transforms_left and now.phase is Phase.SEARCH:
+            if now.gaze is not None and now.objects[now.gaze].distance <= options.legible:
+                read.add(now.gaze)
+            if action == Action.CHOOSE:
+                counts.append(len(read))
+                read.clear()
+
+    options = ExpertOptions(look_again=True)
+    slow = list(play("Intervention", {}, range(20), options, on_step=watch))
+    assert counts == [OBJECT_COUNT] * 60
+    for one, other in zip(slow, play("Intervention", {}, range(20)), strict=True):
+        assert [replace(c, step=0) for c in one.choices] == [
+            replace(c, step=0) for c in other.choices
+        ]
+    noisy = ExpertOptions(look_again=True, action_noise=0.1, vain_actions=0.05)
+    assert success(play("Intervention", {}, range(60), noisy)) >= 0.98
 
 
 def test_mistaken_experiments_are_fewer_rewarded_and_their_labels_are_what_was_done() -> None:

@@ -64,6 +64,7 @@ class TrialBelief:
         bumps: where a step forward ended that was blocked.
         turning: the latest turn: +1 left, -1 right, 0 none yet.
         aim: what has been settled on, once every object has been read.
+        again: whether all objects are to be read once more, since one was transformed.
     """
 
     index: int
@@ -73,6 +74,7 @@ class TrialBelief:
     bumps: tuple[Point, ...] = ()
     turning: int = 0
     aim: Aim | None = None
+    again: bool = False
 
     @property
     def seen(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from oddoneout.world.geometry import REACH
 #: chooses learns to choose whatever is near.
 LEGIBLE: Final = REACH
 _SHARES: Final = ("action_noise", "vain_actions", "mistaken_experiments", "random_mix")
-_SWITCHES: Final = ("use_transforms", "blind", "random_order")
+_SWITCHES: Final = ("use_transforms", "blind", "random_order", "look_again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,9 @@ class ExpertOptions:
             Where it is the rewarded one, episodes of one experiment are short and complete
             lessons in using what an experiment showed.
         legible: metres from which it can tell looks apart; objects farther off it approaches.
+        look_again: whether it looks at every object once more after it has transformed one, as
+            if it did not know what that made odd. Who imitates an expert that goes straight on
+            may learn for each dimension where to go, and never what it means to be odd.
 
     Raises:
         ValueError: for a value that is not allowed; the message names what is.
@@ -48,6 +51,7 @@ class ExpertOptions:
     random_order: bool = True
     first: str | None = None
     legible: float = LEGIBLE
+    look_again: bool = False
 
     def __post_init__(self) -> None:
         for name in _SHARES:

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, TypeVar
 import numpy as np
 
 from oddoneout.actions import TRANSFORMS, Action
-from oddoneout.expert.belief import Aim, Belief
+from oddoneout.expert.belief import Aim, Belief, TrialBelief
 from oddoneout.expert.options import ExpertOptions
 from oddoneout.expert.search import search_turn
 from oddoneout.expert.steer import (
@@ -74,7 +74,8 @@ def decide(
     """What to do now, and the belief with what has been settled by deciding it.
 
     First every object is seen and read, in an order that depends on where objects stand and not
-    on how they look. Only then is the aim settled, and pursued to the end.
+    on how they look. Only then is the aim settled, and pursued to the end; with ``look_again``,
+    not before all has been read once more after a transform.
     """
     trial = belief.trial
     if belief.phase is Phase.EXPLAIN:
@@ -85,7 +86,21 @@ def decide(
         trial = replace(trial, aim=_settle(belief, options, rng))
         belief = replace(belief, trial=trial)
     assert trial.aim is not None
+    if options.look_again and trial.aim.subject is not None and belief.transforms_left == 0:
+        if not trial.again:
+            trial = _unread(trial, belief.gaze)
+            belief = replace(belief, trial=trial)
+        if not trial.complete:
+            return belief, _look_around(belief, options.legible)
     return belief, _pursue(belief, trial.aim)
+
+
+def _unread(trial: TrialBelief, gaze: int | None) -> TrialBelief:
+    """All to be read once more, but for what is just being looked at."""
+    known = tuple(
+        view and replace(view, read=view.read and i == gaze) for i, view in enumerate(trial.known)
+    )
+    return replace(trial, known=known, again=True)
 
 
 def _look_around(belief: Belief, legible: float) -> Intent:
