@@ -194,6 +194,13 @@ def test_held_out_pairs_never_occur_in_training_and_stand_on_every_held_out_obje
             assert all(pairs(thing) & held_out for thing in shown(trial))
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_arm_has_a_color_of_its_own_in_an_experiments_figures(experiment: str) -> None:
+    arms = {cell.arm for cell in matrix(experiment, TINY)} - set(BASELINES)
+    assert arms <= set(figures._ARMS)
+    assert len({figures._ARMS[arm] for arm in arms}) == len(arms) or experiment == "confounding"
+
+
 def test_the_dimension_left_out_is_never_hard_in_training_and_always_in_the_exam() -> None:
     for cell in matrix("hard", TINY):
         if cell.training is None:

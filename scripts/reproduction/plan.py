@@ -25,6 +25,8 @@ _CORE: Final = tuple(d.value for d in CORE_DIMENSIONS)
 _NOISE: Final = {"action_noise": 0.1}
 #: An imitator that acts too early must know an action that did nothing.
 _VAIN: Final = {**_NOISE, "vain_actions": 0.05}
+#: What was made odd is looked for, and not just gone to.
+_CAREFUL: Final = {**_VAIN, "look_again": True}
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
 _WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0}
 
@@ -301,12 +303,18 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
                 experiment="hard",
                 arm=arm,
                 subject=left_out,
-                sets=_lessons(sizes, f"hard-{left_out}", args),
+                sets=_lessons(sizes, f"hard-{left_out}", args, expert),
                 rooms=rooms,
                 explained=explained,
                 frames=sizes.intervention_frames,
             )
-            for arm, explained in (("full", True), ("none", False))
+            for arm, explained, expert in (
+                ("full", True, _CAREFUL),
+                ("none", False, _CAREFUL),
+                # Who goes straight on after a transform never shows what makes it right.
+                ("straight", True, _VAIN),
+            )
+            if seed == 0 or arm != "straight"
         ]
     return cells
 
@@ -358,14 +366,16 @@ _CELLS: Final = {
 }
 
 
-def _lessons(sizes: Sizes, label: str, args: Mapping[str, Any]) -> tuple[DemoSet, ...]:
+def _lessons(
+    sizes: Sizes, label: str, args: Mapping[str, Any], expert: Mapping[str, Any] = _VAIN
+) -> tuple[DemoSet, ...]:
     """Whole intervention episodes, and short ones of an experiment that works and its test:
     lessons in using what an experiment showed."""
     whole = DemoSet(
         label=label,
         env=_INTERVENTION,
         env_args=args,
-        expert_args=_VAIN,
+        expert_args=expert,
         episodes=sizes.intervention_episodes,
     )
     practice = (
@@ -373,7 +383,7 @@ def _lessons(sizes: Sizes, label: str, args: Mapping[str, Any]) -> tuple[DemoSet
             label=f"{label}-practice-{d}",
             env=_INTERVENTION,
             env_args={**args, "dimension": d, "experiments": 1},
-            expert_args={**_VAIN, "first": d},
+            expert_args={**expert, "first": d},
             episodes=sizes.practice_episodes,
             seed=1 + i,
         )

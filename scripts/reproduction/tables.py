@@ -270,7 +270,9 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             "starts 2-2, while the two others may. Examined in rooms whose experiments start "
             "2-2 in exactly that dimension, which is also the rewarded one (*hard*; in "
             "*hard_any* any dimension is rewarded). *hard_seen* is the control: as hard, in a "
-            "dimension that was hard in training too. " + PRACTICE,
+            "dimension that was hard in training too. The expert looks at all objects again "
+            "after a transform, but for *straight*, where it goes on at once to what it made "
+            "odd. " + PRACTICE,
             columns=_hard_columns,
             targets=tuple(
                 target
@@ -288,7 +290,10 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
                     ),
                 )
             ),
-            against=(("full", "none", ("hard: test", "hard_any: test", "hard: made odd in it")),),
+            against=tuple(
+                ("full", other, ("hard: test", "hard_any: test", "hard: made odd in it"))
+                for other in ("none", "straight")
+            ),
             curves=("hard", "train"),
             bars=("hard: test", "hard_seen: test", "hard: made odd in it", "train: test"),
             blind=frozenset({"hard", "hard_seen", "train"}),
