@@ -88,8 +88,8 @@ def plain(training: TrainingConfig) -> TrainingConfig:
     )
 
 
-#: Arms that differ from the others in how they learn, not in what they are told.
-ODD_ARMS = ("one_trial", "none_whole")
+#: Arms that differ from the others in how they learn, or from which expert, not in what they are told.
+ODD_ARMS = ("one_trial", "none_whole", "straight")
 
 
 def test_arms_of_an_experiment_differ_in_nothing_but_what_they_are_told() -> None:

@@ -85,14 +85,15 @@ def decide(
             return belief, _look_around(belief, options.legible)
         trial = replace(trial, aim=_settle(belief, options, rng))
         belief = replace(belief, trial=trial)
-    assert trial.aim is not None
-    if options.look_again and trial.aim.subject is not None and belief.transforms_left == 0:
+    aim = trial.aim
+    assert aim is not None
+    if options.look_again and aim.subject is not None and belief.transforms_left == 0:
         if not trial.again:
             trial = _unread(trial, belief.gaze)
             belief = replace(belief, trial=trial)
         if not trial.complete:
             return belief, _look_around(belief, options.legible)
-    return belief, _pursue(belief, trial.aim)
+    return belief, _pursue(belief, aim)
 
 
 def _unread(trial: TrialBelief, gaze: int | None) -> TrialBelief:
