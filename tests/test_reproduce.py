@@ -88,7 +88,7 @@ def plain(training: TrainingConfig) -> TrainingConfig:
     )
 
 
-#: Arms that differ from the others in how they learn, or from which expert, not in what they are told.
+#: Arms that learn otherwise than the others, or from another expert: not only told other things.
 ODD_ARMS = ("one_trial", "none_whole", "straight")
 
 
