@@ -167,7 +167,7 @@ class _Studio:
 
     def is_here(self) -> bool:
         """Whether this thread, and this process, may draw with it."""
-        return self._alive and self._thread == threading.get_ident()
+        return self._alive and self.is_this_threads()
 
     def make_current(self) -> None:
         """Make its GL context current, unless it is: asking takes a tenth of the time."""
@@ -212,9 +212,9 @@ class _Studio:
                 self._fine.free()
             self._gl.free()
 
-    def is_stranded_here(self) -> bool:
-        """Whether it was closed by another thread than this, its own."""
-        return not self._alive and self._thread == threading.get_ident()
+    def is_this_threads(self) -> bool:
+        """Whether this thread made it, and can make its GL context current."""
+        return self._thread == threading.get_ident()
 
     def lose(self) -> None:
         """Never draw with it again, never free it: it belongs to the parent process."""
@@ -232,7 +232,7 @@ def _enter(pool: Pool) -> _Studio:
             atexit.register(_close_all)
             if hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=_lose_all)
-        for studio in [studio for studio in _stranded if studio.is_stranded_here()]:
+        for studio in [studio for studio in _stranded if studio.is_this_threads()]:
             _stranded.remove(studio)
             studio.close()
         studio = _registry.get(key)
