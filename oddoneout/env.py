@@ -200,8 +200,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
                 'render() needs render_mode="rgb_array" or "human" when the environment is made'
             )
             return None
-        if self._episode is None:
-            raise RuntimeError("there is nothing to see yet; call reset() first")
+        self._require_episode()
         if self.render_mode == "rgb_array":
             return self.present()
         return None
@@ -236,8 +235,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         Raises:
             RuntimeError: before the first reset.
         """
-        if self._episode is None:
-            raise RuntimeError("there is nothing to see yet; call reset() first")
+        trials = self._require_episode().trials
         trial, state = self._trial, self._state
         agent, positions = self._world.pose, self._world.positions
         return Snapshot(
@@ -251,7 +249,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
             gaze=self._gaze,
             focus=self._focus,
             trial=self._index,
-            trials=len(self._episode.trials),
+            trials=len(trials),
             mode=trial.mode,
             phase=state.phase,
             transforms_left=state.transforms_left,
@@ -264,18 +262,22 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
 
     # -- inside ------------------------------------------------------------------------------
 
+    def _require_episode(self) -> Episode:
+        if self._episode is None:
+            raise RuntimeError("there is nothing to see yet; call reset() first")
+        return self._episode
+
     def _begin_trial(self, index: int) -> None:
-        assert self._episode is not None
+        episode = self._require_episode()
         self._index = index
-        self._trial: Trial = self._episode.trials[index]
+        self._trial: Trial = episode.trials[index]
         self._state: TrialState = begin(self._trial)
-        self._world.place(self._trial.things, self._episode.layouts[index])
+        self._world.place(self._trial.things, episode.layouts[index])
         self._look()
 
     def _end_trial(self, result: Result) -> tuple[bool, bool]:
         """Go on to the next trial, or end the episode: (terminated, truncated)."""
-        assert self._episode is not None
-        if self._index + 1 < len(self._episode.trials):
+        if self._index + 1 < len(self._require_episode().trials):
             self._begin_trial(self._index + 1)
             return False, False
         self._over = True
@@ -294,8 +296,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         trial, state = self._trial, self._state
         chosen = state.choice is not None
         if speech is Speech.SHUFFLED:
-            assert self._episode is not None
-            decoy = self._episode.decoys[self._index]
+            decoy = self._require_episode().decoys[self._index]
             trial, state = decoy.trial, decoy.state
         explanation: Explanation
         if chosen:

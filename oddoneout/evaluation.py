@@ -19,7 +19,8 @@ import oddoneout
 from oddoneout.actions import Action
 from oddoneout.demos.rollout import Policy, Step, rollout
 from oddoneout.demos.trajectory import Choice, Trajectory
-from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension
+from oddoneout.rules.attributes import Dimension
+from oddoneout.rules.evidence import UNTRIED, still_possible
 from oddoneout.rules.language import MATTERS
 from oddoneout.rules.splits import Stream, episode_seed
 from oddoneout.world.geometry import OBJECT_COUNT
@@ -284,11 +285,9 @@ def score_episode(
 
 def _known(choices: Sequence[Choice]) -> set[int]:
     """The trials after whose choice the rewards so far leave one dimension that can count."""
-    possible = {dimension.value for dimension in CORE_DIMENSIONS}
-    known = set()
+    possible, known = UNTRIED, set[int]()
     for choice in choices:
-        odd = set(choice.odd_in)
-        possible = possible & odd if choice.correct else possible - odd
+        possible = still_possible(possible, choice.odd_in, choice.correct)
         if len(possible) == 1:
             known.add(choice.trial)
     return known

@@ -10,7 +10,8 @@ from typing import Final
 from oddoneout.actions import Action
 from oddoneout.expert.search import FLOOR, unexplored
 from oddoneout.expert.steer import Ground, Point, stepped
-from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension
+from oddoneout.rules.attributes import Dimension
+from oddoneout.rules.evidence import UNTRIED, still_possible
 from oddoneout.rules.things import Thing, odd_in
 from oddoneout.rules.trial import Mode, Phase
 from oddoneout.snapshot import Snapshot
@@ -193,14 +194,13 @@ def _possible(belief: Belief | None, snapshot: Snapshot) -> frozenset[Dimension]
     """What the first moment after a choice leaves possible: an object that was rewarded was odd
     in the rewarded dimension, one that was not was not."""
     if belief is None:
-        return frozenset(CORE_DIMENSIONS)
+        return UNTRIED
     chosen = belief.phase is Phase.SEARCH and snapshot.phase is Phase.EXPLAIN
     things = belief.trial.things
     if not chosen or things is None or belief.focus is None:
         return belief.possible
-    odd = frozenset(odd_in(things, belief.focus))
-    left = belief.possible & odd if snapshot.last_reward > 0 else belief.possible - odd
-    return left or belief.possible
+    odd, rewarded = odd_in(things, belief.focus), snapshot.last_reward > 0
+    return still_possible(belief.possible, odd, rewarded) or belief.possible
 
 
 def _gap(one: Pose, other: Pose) -> float:

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddoneout.evaluation import Estimate, share
-from oddoneout.rules.attributes import CORE_DIMENSIONS
+from oddoneout.rules.attributes import Dimension
+from oddoneout.rules.evidence import UNTRIED, still_possible
 from scripts.reproduction.records import EpisodeRecord, TrialRecord, decode
 
 _RESAMPLES: Final = 1000
 _SEED: Final = 20_230_516
 # Student's t, two-sided 95%, by degrees of freedom from 1; the last serves beyond, a little wide.
 _T: Final = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-_CORE: Final = frozenset(d.value for d in CORE_DIMENSIONS)
 
 #: Of one episode: how often something happened, of how many times that it could have.
 Measure: TypeAlias = Callable[[EpisodeRecord], tuple[int, int]]
@@ -82,7 +82,7 @@ class Evidence:
         rewarded: whether one of its experiments was rewarded.
     """
 
-    open: frozenset[str] = _CORE
+    open: frozenset[Dimension] = UNTRIED
     rewarded: bool = False
 
     @property
@@ -92,10 +92,7 @@ class Evidence:
     def after(self, trial: TrialRecord) -> "Evidence":
         """What is known after an experiment. The chosen object's oddities, and whether it was
         right, say everything: the outcome's sentence is not among the agent's inputs."""
-        odd = frozenset(trial.odd_in)
-        if not odd:
-            return self
-        left = self.open & odd if trial.correct else self.open - odd
+        left = still_possible(self.open, trial.odd_in, trial.correct)
         return Evidence(left, self.rewarded or trial.correct)
 
 

@@ -258,13 +258,17 @@ def test_of_two_that_start_a_set_at_once_one_writes_and_the_other_compares(
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
+def _links_fail(monkeypatch: pytest.MonkeyPatch, cause: int) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise OSError(cause, os.strerror(cause))
+
+    monkeypatch.setattr(os, "link", link)
+
+
 def test_a_manifest_that_cannot_be_linked_is_the_disks_own_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
 ) -> None:
-    def link(source: Path, target: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "link", link)
+    _links_fail(monkeypatch, errno.ENOSPC)
     with pytest.raises(OSError, match="No space left on device"):
         write_manifest(tmp_path, read_manifest(undisturbed))
     assert not list(tmp_path.iterdir())
@@ -273,10 +277,7 @@ def test_a_manifest_that_cannot_be_linked_is_the_disks_own_error(
 def test_a_file_system_without_hard_links_will_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
 ) -> None:
-    def link(source: Path, target: Path) -> None:
-        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
-
-    monkeypatch.setattr(os, "link", link)
+    _links_fail(monkeypatch, errno.EOPNOTSUPP)
     write_manifest(tmp_path, read_manifest(undisturbed))
     assert read_manifest(tmp_path) == read_manifest(undisturbed)
 
