@@ -113,6 +113,8 @@ class AgentPolicy:
             torch.cat((old.keys, new.keys), dim=1),
             torch.cat((old.values, new.values), dim=1),
             torch.cat((old.lengths, new.lengths)),
+            torch.cat((old.kept, new.kept)),
+            torch.cat((old.begun, new.begun)),
             old.longest,
         )
 

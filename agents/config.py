@@ -58,6 +58,9 @@ class AgentConfig:
         context: longest episode, in steps.
         trial_memory: cut the memory at trial boundaries (a baseline that cannot carry
             what an experiment showed into the next trial).
+        forget_transformed: once something was transformed, forget what was seen since the latest
+            choice: it is no longer so (see `agents.memory.forgotten`). For demonstrations by an
+            expert that looks at everything again (``look_again``).
         decoder_width: width of the decoder that spells explanations.
         compositional: the decoder knows of earlier words only what kind they were of, so that
             what it says of one dimension cannot depend on what it said of another.
@@ -84,6 +87,7 @@ class AgentConfig:
     heads: int = 4
     context: int = 448
     trial_memory: bool = False
+    forget_transformed: bool = False
     decoder_width: int = 128
     compositional: bool = True
     dropout: float = 0.0

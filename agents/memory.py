@@ -1,7 +1,7 @@
 """A causal transformer over an episode's steps, whole at once or one step at a time."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agents.config import AgentConfig
+from oddoneout.actions import TRANSFORMS, Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +22,65 @@ class Cache:
     Attributes:
         keys, values: (layers, B, heads, context, head width).
         lengths: int64 (B,), steps taken.
+        kept: bool (B, context), the steps that are not forgotten (see `forgotten`).
+        begun: int64 (B,), the step since which nothing has been chosen or transformed.
         longest: the largest of `lengths`, kept apart so that no device is asked for it.
     """
 
     keys: Tensor
     values: Tensor
     lengths: Tensor
+    kept: Tensor
+    begun: Tensor
     longest: int
 
     def reset(self, rows: Tensor) -> "Cache":
         """Forget some episodes: bool (B,), True where a new one begins."""
-        lengths = torch.where(rows.to(self.lengths.device), 0, self.lengths)
-        return Cache(self.keys, self.values, lengths, int(lengths.max()))
+        rows = rows.to(self.lengths.device)
+        lengths, begun = (torch.where(rows, 0, old) for old in (self.lengths, self.begun))
+        kept = self.kept | rows[:, None]
+        return Cache(self.keys, self.values, lengths, kept, begun, int(lengths.max()))
+
+    def after(self, actions: Tensor) -> "Cache":
+        """Without what those actions, int64 (B,), leave behind: `forgotten`, step by step."""
+        steps = torch.arange(self.kept.shape[1], device=self.kept.device)
+        transformed, ends = _transforms(actions), _ends(actions)
+        past = (steps >= self.begun[:, None]) & (steps < self.lengths[:, None])
+        return replace(
+            self,
+            kept=self.kept & ~(past & transformed[:, None]),
+            begun=torch.where(ends, self.lengths, self.begun),
+        )
+
+
+def forgotten(actions: Tensor) -> Tensor:
+    """What a transform leaves behind: all since the latest choice or transform before it.
+
+    A room is not what it was once something in it has been transformed; who goes by what was seen
+    before can learn what to do after which transform without ever looking at what it made.
+
+    Args:
+        actions: int64 (B, T), previous actions.
+
+    Returns:
+        bool (B, T, T): whether at a step (second axis) an earlier one (third axis) is forgotten.
+    """
+    steps = torch.arange(actions.shape[1], device=actions.device)
+    never = len(steps)
+    # The next choice or transform decides what becomes of a step, and only a transform takes it.
+    ends = torch.where(_ends(actions), steps, never)
+    coming = F.pad(ends[:, 1:], (0, 1), value=never).flip(1).cummin(1).values.flip(1)
+    taken = F.pad(_transforms(actions), (0, 1)).gather(1, coming)
+    until = torch.where(taken, coming, never)
+    return until[:, None, :] <= steps[None, :, None]
+
+
+def _transforms(actions: Tensor) -> Tensor:
+    return torch.isin(actions, actions.new_tensor(list(TRANSFORMS)))
+
+
+def _ends(actions: Tensor) -> Tensor:
+    return _transforms(actions) | (actions == Action.CHOOSE)
 
 
 class Memory(nn.Module):
@@ -41,7 +89,8 @@ class Memory(nn.Module):
     Positions are relative, so an episode cut at its trials equals each trial remembered alone.
 
     Args:
-        config: reads width, layers, heads, context, dropout and trial_memory.
+        config: reads width, layers, heads, context, dropout, trial_memory and
+            forget_transformed.
     """
 
     def __init__(self, config: AgentConfig) -> None:
@@ -57,12 +106,13 @@ class Memory(nn.Module):
         """The layers, first to last."""
         return cast("Iterable[Layer]", self.stack)
 
-    def forward(self, x: Tensor, trials: Tensor) -> Tensor:
+    def forward(self, x: Tensor, trials: Tensor, actions: Tensor) -> Tensor:
         """Whole episodes.
 
         Args:
             x: (B, T, D); padding on the right.
             trials: int64 (B, T), never falling within a row; read only with `trial_memory`.
+            actions: int64 (B, T), previous actions; read only with `forget_transformed`.
 
         Returns:
             (B, T, D): each step's state, from the steps up to it.
@@ -74,6 +124,9 @@ class Memory(nn.Module):
         mask = None
         if self.config.trial_memory:
             mask = (trials[:, :, None] == trials[:, None, :]).tril()[:, None]
+        if self.config.forget_transformed:
+            known = (~forgotten(actions)).tril()[:, None]
+            mask = known if mask is None else mask & known
         turns = self.turns[: x.shape[1]]
         for layer in self.layers:
             x = layer(x, turns, mask)
@@ -88,19 +141,24 @@ class Memory(nn.Module):
             keys=torch.zeros(shape, device=device),
             values=torch.zeros(shape, device=device),
             lengths=torch.zeros(rows, dtype=torch.int64, device=device),
+            kept=torch.ones(rows, config.context, dtype=torch.bool, device=device),
+            begun=torch.zeros(rows, dtype=torch.int64, device=device),
             longest=0,
         )
 
-    def step(self, x: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """One step of each episode: (B, D) -> (B, D) and the longer cache.
+    def step(self, x: Tensor, cache: Cache, actions: Tensor) -> tuple[Tensor, Cache]:
+        """One step of each episode, after those actions: (B, D) -> (B, D) and the longer cache.
 
         Raises:
             ValueError: if an episode outgrows the context.
         """
         longest = cache.longest + 1
         self._check(longest)
+        if self.config.forget_transformed:
+            cache = cache.after(actions)
         turns = self.turns[cache.lengths][:, None, None]
         seen = torch.arange(longest, device=x.device) <= cache.lengths[:, None]
+        seen &= cache.kept[:, :longest]
         x = x[:, None]
         for index, layer in enumerate(self.layers):
             x = layer.step(
@@ -111,7 +169,7 @@ class Memory(nn.Module):
                 cache.values[index, :, :, :longest],
                 cache.lengths,
             )
-        return self.norm(x)[:, 0], Cache(cache.keys, cache.values, cache.lengths + 1, longest)
+        return self.norm(x)[:, 0], replace(cache, lengths=cache.lengths + 1, longest=longest)
 
     def _check(self, steps: int) -> None:
         if steps > self.config.context:

@@ -128,7 +128,10 @@ class Agent(nn.Module):
         """Actions and states of whole episodes, from what the agent sees and nothing else."""
         features = self._features(inputs.images)
         tokens = self._tokens(inputs, features)
-        states = self.memory(tokens, inputs.trials) if remember else self.memory.norm(tokens)
+        if remember:
+            states = self.memory(tokens, inputs.trials, inputs.previous_actions)
+        else:
+            states = self.memory.norm(tokens)
         return Outputs(logits=self.policy(states).float(), states=states, features=features)
 
     def begin(self, rows: int, device: torch.device | str | None = None) -> Cache:
@@ -160,7 +163,7 @@ class Agent(nn.Module):
         token = self.encoder(images) + self._context(
             instructions, previous_actions, previous_rewards
         )
-        states, cache = self.memory.step(token, cache)
+        states, cache = self.memory.step(token, cache, previous_actions)
         return self.policy(states).float(), states, cache
 
     def speak(self, states: Tensor) -> Tensor:

@@ -27,6 +27,10 @@ _NOISE: Final = {"action_noise": 0.1}
 _VAIN: Final = {**_NOISE, "vain_actions": 0.05}
 #: What was made odd is looked for, and not just gone to.
 _CAREFUL: Final = {**_VAIN, "look_again": True}
+#: As what was seen before a transform is no longer so, it need not be remembered.
+_FORGETFUL: Final = {"forget_transformed": True}
+#: Options that agents of earlier plans did not have: part of a plan where they are used.
+_LATER: Final = {"forget_transformed": False}
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
 _WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0}
 
@@ -117,8 +121,11 @@ class Cell:
     @property
     def plan(self) -> dict[str, Any]:
         """All that decides what the cell finds, presets and defaults included."""
-        trained = self.training is not None
-        return {**asdict(self), **({"agent_config": asdict(self.agent_config)} if trained else {})}
+        if self.training is None:
+            return asdict(self)
+        agent = asdict(self.agent_config)
+        known = {name: agent[name] for name in agent if (name, agent[name]) not in _LATER.items()}
+        return {**asdict(self), "agent_config": known}
 
     @property
     def digest(self) -> str:
@@ -306,15 +313,18 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
                 sets=_lessons(sizes, f"hard-{left_out}", args, expert),
                 rooms=rooms,
                 explained=explained,
+                agent_changes=changes,
                 frames=sizes.intervention_frames,
             )
-            for arm, explained, expert in (
-                ("full", True, _CAREFUL),
-                ("none", False, _CAREFUL),
+            for arm, explained, expert, changes in (
+                ("full", True, _CAREFUL, _FORGETFUL),
+                ("none", False, _CAREFUL, _FORGETFUL),
+                # Who remembers which object was changed need not look what has become odd.
+                ("remembering", True, _CAREFUL, {}),
                 # Who goes straight on after a transform never shows what makes it right.
-                ("straight", True, _VAIN),
+                ("straight", True, _VAIN, {}),
             )
-            if seed == 0 or arm != "straight"
+            if seed == 0 or arm in ("full", "none")
         ]
     return cells
 

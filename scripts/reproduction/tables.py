@@ -292,7 +292,7 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             ),
             against=tuple(
                 ("full", other, ("hard: test", "hard_any: test", "hard: made odd in it"))
-                for other in ("none", "straight")
+                for other in ("none", "remembering", "straight")
             ),
             curves=("hard", "train"),
             bars=("hard: test", "hard_seen: test", "hard: made odd in it", "train: test"),

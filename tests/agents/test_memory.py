@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from agents.memory import Memory
+from agents.memory import Memory, forgotten
+from oddoneout.actions import TRANSFORMS, Action
 from tests.agents.examples import tiny
 
 
@@ -14,15 +15,21 @@ def stream(rows, steps, config, seed=0):
     return torch.randn(rows, steps, config.width, generator=torch.Generator().manual_seed(seed))
 
 
-def one_trial(x):
-    return torch.zeros(x.shape[:2], dtype=torch.int64)
+def no_actions(x):
+    return torch.full(x.shape[:2], Action.NOOP)
+
+
+def whole(memory, x, trials=None, actions=None):
+    trials = torch.zeros(x.shape[:2], dtype=torch.int64) if trials is None else trials
+    return memory(x, trials, no_actions(x) if actions is None else actions)
 
 
 @torch.no_grad()
-def stepped(memory, x, cache):
+def stepped(memory, x, cache, actions=None):
+    actions = no_actions(x) if actions is None else actions
     states = []
     for t in range(x.shape[1]):
-        state, cache = memory.step(x[:, t], cache)
+        state, cache = memory.step(x[:, t], cache, actions[:, t])
         states.append(state)
     return torch.stack(states, dim=1), cache
 
@@ -32,7 +39,7 @@ def test_step_by_step_equals_all_at_once_over_a_whole_intervention_episode():
     memory = memory_of(context=448)
     x = stream(2, 412, memory.config)
     slow, _ = stepped(memory, x, memory.begin(2, "cpu"))
-    torch.testing.assert_close(slow, memory(x, one_trial(x)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(slow, whole(memory, x), rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
@@ -43,13 +50,13 @@ def test_rows_begin_anew_at_different_times():
     cache, states = memory.begin(3, "cpu"), []
     for t in range(30):
         cache = cache.reset(torch.tensor([t == start for start in starts]))
-        state, cache = memory.step(x[:, t], cache)
+        state, cache = memory.step(x[:, t], cache, no_actions(x)[:, t])
         states.append(state)
     slow = torch.stack(states, dim=1)
     for row, start in enumerate(starts):
         alone = x[row : row + 1, start:]
-        whole = memory(alone, one_trial(alone))[0]
-        torch.testing.assert_close(slow[row, start:], whole, rtol=1e-4, atol=1e-4)
+        all_at_once = whole(memory, alone)[0]
+        torch.testing.assert_close(slow[row, start:], all_at_once, rtol=1e-4, atol=1e-4)
     assert cache.lengths.tolist() == [30, 23, 11]
 
 
@@ -59,7 +66,7 @@ def test_the_past_does_not_know_the_future():
     x = stream(1, 20, memory.config)
     changed = x.clone()
     changed[:, 12:] *= -1.0
-    before, after = memory(x, one_trial(x)), memory(changed, one_trial(x))
+    before, after = whole(memory, x), whole(memory, changed)
     assert torch.equal(before[:, :12], after[:, :12])
     assert not torch.allclose(before[:, 12:], after[:, 12:])
 
@@ -70,7 +77,7 @@ def test_a_late_step_depends_on_the_first():
     x = stream(1, 60, memory.config)
     changed = x.clone()
     changed[:, 0] *= -1.0
-    last = memory(x, one_trial(x))[:, -1] - memory(changed, one_trial(x))[:, -1]
+    last = whole(memory, x)[:, -1] - whole(memory, changed)[:, -1]
     assert last.abs().max() > 1e-5
 
 
@@ -79,9 +86,9 @@ def test_trial_memory_forgets_at_trial_boundaries():
     memory = memory_of(trial_memory=True)
     x = stream(2, 24, memory.config)
     trials = torch.tensor([[0] * 10 + [1] * 14, [0] * 5 + [1] * 9 + [2] * 10])
-    whole = memory(x, trials)
-    alone = memory(x[:1, 10:], trials[:1, 10:])
-    torch.testing.assert_close(whole[:1, 10:], alone, rtol=1e-4, atol=1e-4)
+    together = whole(memory, x, trials)
+    alone = whole(memory, x[:1, 10:])
+    torch.testing.assert_close(together[:1, 10:], alone, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
@@ -93,16 +100,66 @@ def test_trial_memory_step_by_step_equals_all_at_once_when_rows_are_reset():
     for t in range(24):
         if t:
             cache = cache.reset(trials[:, t] != trials[:, t - 1])
-        state, cache = memory.step(x[:, t], cache)
+        state, cache = memory.step(x[:, t], cache, no_actions(x)[:, t])
         states.append(state)
     slow = torch.stack(states, dim=1)
-    torch.testing.assert_close(slow, memory(x, trials), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(slow, whole(memory, x, trials), rtol=1e-4, atol=1e-4)
 
 
 def test_episodes_beyond_the_context_are_refused():
     memory = memory_of(context=8)
     x = stream(1, 9, memory.config)
     with pytest.raises(ValueError, match="context"):
-        memory(x, one_trial(x))
+        whole(memory, x)
     with pytest.raises(ValueError, match="context"):
         stepped(memory, x, memory.begin(1, "cpu"))
+
+
+def test_a_transform_takes_what_was_seen_since_the_latest_choice():
+    look, choose, transform = Action.FORWARD, Action.CHOOSE, Action.TRANSFORM_SHAPE
+    # Actions as they are executed; each is the previous action of the step after it.
+    executed = [look, choose, look, look, transform, look, choose, look, transform, look]
+    previous = torch.tensor([[tiny().no_action, *executed[:-1]]])
+    gone = forgotten(previous)[0]
+    remembered = [[s for s in range(t + 1) if not gone[t, s]] for t in range(len(executed))]
+    assert remembered[4] == [0, 1, 2, 3, 4]
+    assert remembered[5] == [0, 1, 5]  # at the first step after the transform
+    assert remembered[8] == [0, 1, 5, 6, 7, 8]  # an experiment's end stays
+    assert remembered[9] == [0, 1, 5, 6, 9]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_what_is_forgotten_changes_nothing_any_more(transform):
+    memory = memory_of(forget_transformed=True, layers=2)
+    x, actions = stream(1, 20, memory.config), torch.full((1, 20), Action.FORWARD)
+    actions[0, 12] = transform
+    other = x.clone()
+    other[:, :12] *= -1.0
+    one, two = whole(memory, x, None, actions), whole(memory, other, None, actions)
+    assert torch.equal(one[:, 12:], two[:, 12:])
+    assert not torch.allclose(one[:, :12], two[:, :12])
+    actions[0, 12] = Action.CHOOSE
+    one, two = whole(memory, x, None, actions), whole(memory, other, None, actions)
+    assert not torch.allclose(one[:, 12:], two[:, 12:])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("trial_memory", [False, True])
+def test_forgetting_step_by_step_equals_all_at_once(trial_memory):
+    memory = memory_of(forget_transformed=True, trial_memory=trial_memory)
+    x = stream(4, 60, memory.config)
+    actions = torch.randint(9, (4, 60), generator=torch.Generator().manual_seed(1))
+    assert forgotten(actions).any((1, 2)).all()
+    slow, _ = stepped(memory, x, memory.begin(4, "cpu"), actions)
+    torch.testing.assert_close(slow, whole(memory, x, None, actions), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_who_begins_anew_has_forgotten_nothing():
+    memory = memory_of(forget_transformed=True)
+    x = stream(1, 12, memory.config)
+    actions = torch.full((1, 12), int(Action.TRANSFORM_COLOR))
+    _, spent = stepped(memory, x, memory.begin(1, "cpu"), actions)
+    again, _ = stepped(memory, x, spent.reset(torch.tensor([True])))
+    torch.testing.assert_close(again, whole(memory, x), rtol=1e-4, atol=1e-4)
