@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from agents.batch import IGNORED, Batch, Inputs
 from agents.config import AgentConfig
 from agents.encoder import Redrawer, build_encoder
-from agents.memory import Cache, Memory
+from agents.memory import Cache, Memory, forgotten
 from agents.recollection import KINDS, recollections
 from oddoneout.rules.language import WORD_KINDS
 
@@ -207,7 +207,9 @@ class Agent(nn.Module):
         outcomes = batch.targets.coming[searching]
         recollected = said = None
         if self.recollection is not None:
-            asked, said = recollections(batch, self.config.vocabulary)
+            lost = self.config.forget_transformed
+            gone = forgotten(batch.inputs.previous_actions) if lost else None
+            asked, said = recollections(batch, self.config.vocabulary, gone)
             recollected = self.recollection(states[asked]).unflatten(-1, (-1, KINDS))
         decoder = self.decoder
         return Spelling(

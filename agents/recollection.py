@@ -17,22 +17,28 @@ from agents.batch import Batch
 KINDS: Final = 3
 
 
-def recollections(batch: Batch, vocabulary: int) -> tuple[Tensor, Tensor]:
+def recollections(
+    batch: Batch, vocabulary: int, forgotten: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """At which steps to recollect, and what.
 
     Args:
         batch: whole episodes, or parts of them.
         vocabulary: number of words.
+        forgotten: bool (B, T, T), at which step which earlier one is not known any more (see
+            `agents.memory.forgotten`); None: none.
 
     Returns:
         bool (B, T), the steps of searches; and of those N steps, row by row, int64 (N,
         vocabulary): in how many different sentences of the trial's search each word has stood up
-        to and with that step, counted to ``KINDS`` - 1.
+        to and with that step, counted to ``KINDS`` - 1; of those that are still known.
     """
     told, trials = batch.targets.told, batch.inputs.trials
     searching = batch.searching
     heard = searching & (told > 0)
     so_far = (trials[:, :, None] == trials[:, None, :]).tril()  # of each step's trial
+    if forgotten is not None:
+        so_far &= ~forgotten
     same = so_far & (told[:, :, None] == told[:, None, :]) & heard[:, None, :]
     again = same.tril(-1).any(-1)
     words = batch.targets.sentences

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from agents.batch import Batch, Inputs, Targets
+from agents.memory import forgotten
 from agents.recollection import recollections
 from agents.unmet import nothing_unmet
+from oddoneout.actions import Action
 from oddoneout.rules import language
 
 RED_BALL, BLUE_BALL, UNIQUE = "this is a red ball", "this is a blue ball", "correct it is uniquely"
@@ -39,9 +41,9 @@ def told(*steps: str, trials: list[int], explaining: list[bool] | None = None) -
     )
 
 
-def said(batch: Batch, word: str) -> list[int]:
+def said(batch: Batch, word: str, gone: Tensor | None = None) -> list[int]:
     """How often, at each step of a search."""
-    counts: Tensor = recollections(batch, len(language.VOCABULARY))[1]
+    counts: Tensor = recollections(batch, len(language.VOCABULARY), gone)[1]
     return counts[:, language.VOCABULARY.index(word)].tolist()
 
 
@@ -63,6 +65,15 @@ def test_outcomes_are_not_counted_nor_asked_at():
     asked, _ = recollections(batch, len(language.VOCABULARY))
     assert asked.tolist() == [[True, False, True]]
     assert said(batch, "uniquely") == [0, 0]
+
+
+def test_what_a_transform_made_the_agent_forget_is_not_asked_of_it():
+    batch = told(RED_BALL, BLUE_BALL, BLUE_BALL, "", RED_BALL, trials=[0] * 5)
+    batch.inputs.previous_actions[0, 2] = Action.TRANSFORM_COLOR  # the third look comes after it
+    gone = forgotten(batch.inputs.previous_actions)
+    assert said(batch, "ball", gone) == [1, 2, 1, 1, 2]
+    assert said(batch, "red", gone) == [1, 1, 0, 0, 1]
+    assert said(batch, "blue", gone) == [0, 1, 1, 1, 1]
 
 
 def test_the_end_of_a_sentence_is_no_word():
