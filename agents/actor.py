@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from agents.checkpoint import load_agent
 from agents.memory import Cache
 from agents.model import Agent
+from oddoneout.actions import TRANSFORMS
 from oddoneout.demos.rollout import Decision, Moment
 from oddoneout.rules import language
 
@@ -37,6 +38,7 @@ class AgentPolicy:
         self._cache: Cache = agent.begin(0, self.device)
         self._fresh: set[int] = set()
         self._trials: dict[int, int] = {}
+        self._latest: dict[int, NDArray[np.uint8]] = {}
         self._generators: dict[int, np.random.Generator] = {}
 
     @property
@@ -48,6 +50,7 @@ class AgentPolicy:
         """Forget the slot's past; ``seed`` feeds what is drawn there."""
         self._generators[slot] = np.random.default_rng((_ACTING, seed))
         self._fresh.add(slot)
+        self._latest.pop(slot, None)
         self._trials[slot] = 0
 
     @torch.inference_mode()
@@ -62,6 +65,7 @@ class AgentPolicy:
         instructions = np.zeros((count, config.instruction_words), np.int64)
         actions = np.full(count, config.no_action, np.int64)
         rewards = np.zeros(count, np.float32)
+        transformed = np.zeros(count, np.bool_)
         for moment in moments:
             if moment.image.shape != images.shape[1:]:
                 raise ValueError(
@@ -73,11 +77,13 @@ class AgentPolicy:
             rewards[moment.slot] = moment.previous_reward
             if moment.previous_action is not None:
                 actions[moment.slot] = moment.previous_action
+            transformed[moment.slot] = self._transformed(moment)
         logits, states, self._cache = self.agent.step(
             torch.from_numpy(images).to(self.device),
             torch.from_numpy(instructions).to(self.device),
             torch.from_numpy(actions).to(self.device),
             torch.from_numpy(rewards).to(self.device),
+            torch.from_numpy(transformed).to(self.device),
             self._cache,
         )
         said = self.agent.speak(states[rows]).cpu().numpy() if self.speak else None
@@ -96,6 +102,14 @@ class AgentPolicy:
                 )
             )
         return decisions
+
+    def _transformed(self, moment: Moment) -> bool:
+        """Whether the previous action was a transform that changed the picture."""
+        before = self._latest.get(moment.slot)
+        self._latest[moment.slot] = moment.image
+        if before is None or moment.previous_action not in TRANSFORMS:
+            return False
+        return not np.array_equal(before, moment.image)
 
     def _draw(self, likely: NDArray[np.float64], rng: np.random.Generator) -> int:
         if self.temperature == 0.0:

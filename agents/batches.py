@@ -20,7 +20,8 @@ from agents.augment import Changes, change
 from agents.batch import IGNORED, Batch, Inputs, Targets
 from agents.config import AgentConfig, TrainingConfig
 from agents.unmet import nothing_unmet
-from oddoneout.demos.trajectory import Trajectory
+from oddoneout.actions import TRANSFORMS
+from oddoneout.demos.trajectory import Seen, Trajectory
 from oddoneout.rules import language
 
 T = TypeVar("T")
@@ -189,6 +190,7 @@ def collate(
     instructions = np.zeros((rows, steps, config.instruction_words), np.int64)
     previous_actions = np.full((rows, steps), config.no_action, np.int64)
     previous_rewards = np.zeros((rows, steps), np.float32)
+    transformed = np.zeros((rows, steps), np.bool_)
     trials = np.zeros((rows, steps), np.int64)
     labels = np.full((rows, steps), IGNORED, np.int64)
     told = np.zeros((rows, steps), np.int64)
@@ -203,6 +205,8 @@ def collate(
         instructions[row, :n] = seen.instructions
         previous_actions[row, 1:n] = seen.actions[:-1]
         previous_rewards[row, 1:n] = seen.rewards[:-1]
+        if config.forget_transformed:
+            transformed[row, :n] = _transformed(seen)
         trials[row, :n] = said.trials
         trials[row, n:] = said.trials[-1]
         labels[row, :n] = said.labels
@@ -220,6 +224,7 @@ def collate(
             instructions=tensor(instructions),
             previous_actions=tensor(previous_actions),
             previous_rewards=tensor(previous_rewards),
+            transformed=tensor(transformed),
             trials=tensor(trials),
         ),
         Targets(
@@ -232,6 +237,14 @@ def collate(
             apart=nothing_unmet(config.vocabulary) if apart is None else apart,
         ),
     )
+
+
+def _transformed(seen: Seen) -> NDArray[np.bool_]:
+    """(T,) where a transform did something: the picture changed, though nothing has moved."""
+    tried = np.flatnonzero(np.isin(seen.actions[:-1], list(TRANSFORMS)))
+    done = np.zeros(len(seen.actions), np.bool_)
+    done[tried + 1] = [np.any(seen.images[step] != seen.images[step + 1]) for step in tried]
+    return done
 
 
 def _coming(

@@ -58,9 +58,9 @@ class AgentConfig:
         context: longest episode, in steps.
         trial_memory: cut the memory at trial boundaries (a baseline that cannot carry
             what an experiment showed into the next trial).
-        forget_transformed: once something was transformed, forget what was seen since the latest
-            choice: it is no longer so (see `agents.memory.forgotten`). For demonstrations by an
-            expert that looks at everything again (``look_again``).
+        forget_transformed: once a transform has changed the picture, forget what was seen since the
+            latest choice: it is no longer so (see `agents.memory.forgotten`). For demonstrations by
+            an expert that looks at everything again (``look_again``).
         decoder_width: width of the decoder that spells explanations.
         compositional: the decoder knows of earlier words only what kind they were of, so that
             what it says of one dimension cannot depend on what it said of another.

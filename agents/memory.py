@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agents.config import AgentConfig
-from oddoneout.actions import TRANSFORMS, Action
+from oddoneout.actions import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Cache:
         keys, values: (layers, B, heads, context, head width).
         lengths: int64 (B,), steps taken.
         kept: bool (B, context), the steps that are not forgotten (see `forgotten`).
-        begun: int64 (B,), the step since which nothing has been chosen or transformed.
+        begun: int64 (B,), the first step that a transform would take.
         longest: the largest of `lengths`, kept apart so that no device is asked for it.
     """
 
@@ -41,46 +41,41 @@ class Cache:
         kept = self.kept | rows[:, None]
         return Cache(self.keys, self.values, lengths, kept, begun, int(lengths.max()))
 
-    def after(self, actions: Tensor) -> "Cache":
-        """Without what those actions, int64 (B,), leave behind: `forgotten`, step by step."""
+    def after(self, actions: Tensor, transformed: Tensor) -> "Cache":
+        """Without what is `forgotten` now, after those actions, int64 and bool (B,)."""
         steps = torch.arange(self.kept.shape[1], device=self.kept.device)
-        transformed, ends = _transforms(actions), _ends(actions)
         past = (steps >= self.begun[:, None]) & (steps < self.lengths[:, None])
+        begun = torch.where(transformed, self.lengths, self.begun)
         return replace(
             self,
             kept=self.kept & ~(past & transformed[:, None]),
-            begun=torch.where(ends, self.lengths, self.begun),
+            begun=torch.where(actions == Action.CHOOSE, self.lengths + 1, begun),
         )
 
 
-def forgotten(actions: Tensor) -> Tensor:
+def forgotten(actions: Tensor, transformed: Tensor) -> Tensor:
     """What a transform leaves behind: all since the latest choice or transform before it.
 
     A room is not what it was once something in it has been transformed; who goes by what was seen
-    before can learn what to do after which transform without ever looking at what it made.
+    before can learn what to do after which transform without ever looking at what it made. What a
+    choice brought is seen at the step after it, which stays.
 
     Args:
         actions: int64 (B, T), previous actions.
+        transformed: bool (B, T), which of them have transformed something.
 
     Returns:
         bool (B, T, T): whether at a step (second axis) an earlier one (third axis) is forgotten.
     """
     steps = torch.arange(actions.shape[1], device=actions.device)
     never = len(steps)
+    chosen = actions == Action.CHOOSE
     # The next choice or transform decides what becomes of a step, and only a transform takes it.
-    ends = torch.where(_ends(actions), steps, never)
+    ends = torch.where(chosen | transformed, steps, never)
     coming = F.pad(ends[:, 1:], (0, 1), value=never).flip(1).cummin(1).values.flip(1)
-    taken = F.pad(_transforms(actions), (0, 1)).gather(1, coming)
+    taken = F.pad(transformed, (0, 1)).gather(1, coming) & ~chosen
     until = torch.where(taken, coming, never)
     return until[:, None, :] <= steps[None, :, None]
-
-
-def _transforms(actions: Tensor) -> Tensor:
-    return torch.isin(actions, actions.new_tensor(list(TRANSFORMS)))
-
-
-def _ends(actions: Tensor) -> Tensor:
-    return _transforms(actions) | (actions == Action.CHOOSE)
 
 
 class Memory(nn.Module):
@@ -106,13 +101,14 @@ class Memory(nn.Module):
         """The layers, first to last."""
         return cast("Iterable[Layer]", self.stack)
 
-    def forward(self, x: Tensor, trials: Tensor, actions: Tensor) -> Tensor:
+    def forward(self, x: Tensor, trials: Tensor, actions: Tensor, transformed: Tensor) -> Tensor:
         """Whole episodes.
 
         Args:
             x: (B, T, D); padding on the right.
             trials: int64 (B, T), never falling within a row; read only with `trial_memory`.
-            actions: int64 (B, T), previous actions; read only with `forget_transformed`.
+            actions, transformed: int64 and bool (B, T), as `forgotten` takes them; read only with
+                `forget_transformed`.
 
         Returns:
             (B, T, D): each step's state, from the steps up to it.
@@ -125,7 +121,7 @@ class Memory(nn.Module):
         if self.config.trial_memory:
             mask = (trials[:, :, None] == trials[:, None, :]).tril()[:, None]
         if self.config.forget_transformed:
-            known = (~forgotten(actions)).tril()[:, None]
+            known = (~forgotten(actions, transformed)).tril()[:, None]
             mask = known if mask is None else mask & known
         turns = self.turns[: x.shape[1]]
         for layer in self.layers:
@@ -146,7 +142,9 @@ class Memory(nn.Module):
             longest=0,
         )
 
-    def step(self, x: Tensor, cache: Cache, actions: Tensor) -> tuple[Tensor, Cache]:
+    def step(
+        self, x: Tensor, cache: Cache, actions: Tensor, transformed: Tensor
+    ) -> tuple[Tensor, Cache]:
         """One step of each episode, after those actions: (B, D) -> (B, D) and the longer cache.
 
         Raises:
@@ -155,7 +153,7 @@ class Memory(nn.Module):
         longest = cache.longest + 1
         self._check(longest)
         if self.config.forget_transformed:
-            cache = cache.after(actions)
+            cache = cache.after(actions, transformed)
         turns = self.turns[cache.lengths][:, None, None]
         seen = torch.arange(longest, device=x.device) <= cache.lengths[:, None]
         seen &= cache.kept[:, :longest]

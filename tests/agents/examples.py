@@ -38,6 +38,7 @@ def random_batch(
         instructions=draw(config.vocabulary, rows, steps, config.instruction_words),
         previous_actions=draw(config.actions + 1, rows, steps),
         previous_rewards=draw(2, rows, steps).float(),
+        transformed=draw(4, rows, steps) == 0,
         trials=torch.arange(steps).div(4, rounding_mode="floor").expand(rows, steps),
     )
     valid = inputs.valid

@@ -9,6 +9,7 @@ from agents.actor import AgentPolicy, load_policy
 from agents.batches import Words, collate
 from agents.config import TrainingConfig
 from agents.model import Agent
+from oddoneout.actions import Action
 from oddoneout.demos.rollout import Moment
 from oddoneout.demos.trajectory import Trajectory
 from tests.agents.examples import tiny
@@ -59,6 +60,25 @@ def test_decisions_are_those_of_the_pass_over_the_whole_episode(agent):
     np.testing.assert_allclose(seen, logits.softmax(-1).numpy(), atol=1e-5)
     assert [decision.action for decision in decisions] == logits.argmax(-1).tolist()
     assert all(decision.label == decision.action for decision in decisions)
+
+
+def test_an_agent_that_forgets_acts_as_it_was_trained(agent):
+    forgetful = Agent(replace(CONFIG, forget_transformed=True)).eval()
+    forgetful.load_state_dict(agent.state_dict())
+    episode = MadeUp(1, shortest=40, longest=40).episode(0)
+    for step in (10, 20):  # a transform that does something, and one that does not
+        episode.seen.actions[step] = Action.TRANSFORM_TEXTURE
+    episode.seen.images[21] = episode.seen.images[20]
+    batch = collate([episode], forgetful.config, Words(CONFIG.sentence_words))
+    assert batch.inputs.transformed[0, 11]
+    assert not batch.inputs.transformed[0, 21]
+    policy = AgentPolicy(forgetful, temperature=0.0)
+    policy.begin(0, 0)
+    seen = [policy.decide([moment(0, episode, t)])[0].probabilities for t in range(40)]
+    with torch.no_grad():
+        likely, remembered = (a(batch.inputs).logits[0].softmax(-1) for a in (forgetful, agent))
+    np.testing.assert_allclose(np.stack(seen), likely.numpy(), atol=1e-5)
+    assert (likely - remembered).abs().max() > 1e-4
 
 
 def test_a_slot_begun_anew_has_forgotten_its_past(agent):

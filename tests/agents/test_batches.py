@@ -9,6 +9,7 @@ import torch
 from agents.batch import IGNORED
 from agents.batches import Batches, Order, Position, Several, Words, collate, prefetch
 from agents.config import TrainingConfig
+from oddoneout.actions import TRANSFORMS, Action
 from oddoneout.demos.trajectory import Told
 from oddoneout.rules import language
 from tests.agents.examples import tiny
@@ -92,6 +93,19 @@ def test_a_search_is_told_how_its_own_trials_choice_will_be_explained():
     foretold = [language.decode(targets.sentences[i].numpy()) for i in targets.coming[0]]
     # Nothing once it stands, and nothing in a trial that never comes to a choice.
     assert foretold == ["correct it is uniquely red"] * 2 + [""] * 4
+
+
+def test_a_transform_that_changes_nothing_to_be_seen_has_transformed_nothing():
+    config = tiny(image_size=(16, 16), forget_transformed=True)
+    episode = MadeUp(1, shortest=8, longest=8).episode(0)
+    moves = [Action.FORWARD, *TRANSFORMS, Action.CHOOSE, Action.TRANSFORM_COLOR, *[Action.NOOP] * 2]
+    episode.seen.actions[:] = moves
+    episode.seen.images[3] = episode.seen.images[2]  # after the second of four transforms
+    words = Words(config.sentence_words)
+    inputs = collate([episode], config, words).inputs
+    assert torch.nonzero(inputs.transformed[0]).flatten().tolist() == [2, 4, 6]
+    remembers = replace(config, forget_transformed=False)
+    assert not collate([episode], remembers, words).inputs.transformed.any()
 
 
 def test_shares_of_all_processes_make_up_the_batch():

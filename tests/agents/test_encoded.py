@@ -18,6 +18,7 @@ from agents.encoded import Encoded, features_of
 from agents.losses import losses
 from agents.model import Agent
 from agents.training import RunOptions, Trainer
+from oddoneout.demos.trajectory import Trajectory
 from tests.agents.examples import tiny
 from tests.agents.made_up import MadeUp
 
@@ -93,6 +94,34 @@ def test_features_stand_for_their_pictures(tmp_path, mirrored):
         assert found.item() == pytest.approx(expected.item(), rel=1e-3)
         if seen.next.epoch:
             break
+
+
+def test_pictures_that_are_the_same_have_the_same_features_to_the_last_bit(tmp_path):
+    class Still(MadeUp):
+        """Every other picture is the one before it."""
+
+        def episode(self, index: int, /) -> Trajectory:
+            episode = super().episode(index)
+            episode.seen.images[1::2] = episode.seen.images[:-1:2]
+            return episode
+
+    demonstrations, path = Still(3, shortest=9, longest=9), tmp_path / "features.npy"
+    encoder = Agent(AGENT).eval().encoder
+    on = torch.device("cpu")
+    features_of(
+        demonstrations,
+        encoder,
+        AGENT.width,
+        path,
+        mirrored=True,
+        device=on,
+        precision="float32",
+        say=print,
+    )
+    for index in range(3):
+        rows = Encoded(demonstrations, np.load(path)).episode(index).seen.images
+        changed = (rows[1:] != rows[:-1]).any((1, 2))
+        assert changed.tolist() == [False, True] * 4
 
 
 def test_the_encoder_stays_and_the_rest_learns(tmp_path, begun):

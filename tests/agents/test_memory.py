@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from agents.memory import Memory, forgotten
-from oddoneout.actions import TRANSFORMS, Action
+from oddoneout.actions import Action
 from tests.agents.examples import tiny
 
 
@@ -19,17 +19,23 @@ def no_actions(x):
     return torch.full(x.shape[:2], Action.NOOP)
 
 
-def whole(memory, x, trials=None, actions=None):
+def nothing(x):
+    return torch.zeros(x.shape[:2], dtype=torch.bool)
+
+
+def whole(memory, x, trials=None, actions=None, transformed=None):
     trials = torch.zeros(x.shape[:2], dtype=torch.int64) if trials is None else trials
-    return memory(x, trials, no_actions(x) if actions is None else actions)
+    actions = no_actions(x) if actions is None else actions
+    return memory(x, trials, actions, nothing(x) if transformed is None else transformed)
 
 
 @torch.no_grad()
-def stepped(memory, x, cache, actions=None):
+def stepped(memory, x, cache, actions=None, transformed=None):
     actions = no_actions(x) if actions is None else actions
+    transformed = nothing(x) if transformed is None else transformed
     states = []
     for t in range(x.shape[1]):
-        state, cache = memory.step(x[:, t], cache, actions[:, t])
+        state, cache = memory.step(x[:, t], cache, actions[:, t], transformed[:, t])
         states.append(state)
     return torch.stack(states, dim=1), cache
 
@@ -50,7 +56,7 @@ def test_rows_begin_anew_at_different_times():
     cache, states = memory.begin(3, "cpu"), []
     for t in range(30):
         cache = cache.reset(torch.tensor([t == start for start in starts]))
-        state, cache = memory.step(x[:, t], cache, no_actions(x)[:, t])
+        state, cache = memory.step(x[:, t], cache, no_actions(x)[:, t], nothing(x)[:, t])
         states.append(state)
     slow = torch.stack(states, dim=1)
     for row, start in enumerate(starts):
@@ -100,7 +106,7 @@ def test_trial_memory_step_by_step_equals_all_at_once_when_rows_are_reset():
     for t in range(24):
         if t:
             cache = cache.reset(trials[:, t] != trials[:, t - 1])
-        state, cache = memory.step(x[:, t], cache, no_actions(x)[:, t])
+        state, cache = memory.step(x[:, t], cache, no_actions(x)[:, t], nothing(x)[:, t])
         states.append(state)
     slow = torch.stack(states, dim=1)
     torch.testing.assert_close(slow, whole(memory, x, trials), rtol=1e-4, atol=1e-4)
@@ -116,32 +122,38 @@ def test_episodes_beyond_the_context_are_refused():
 
 
 def test_a_transform_takes_what_was_seen_since_the_latest_choice():
-    look, choose, transform = Action.FORWARD, Action.CHOOSE, Action.TRANSFORM_SHAPE
-    # Actions as they are executed; each is the previous action of the step after it.
-    executed = [look, choose, look, look, transform, look, choose, look, transform, look]
-    previous = torch.tensor([[tiny().no_action, *executed[:-1]]])
-    gone = forgotten(previous)[0]
-    remembered = [[s for s in range(t + 1) if not gone[t, s]] for t in range(len(executed))]
+    previous = torch.full((1, 11), Action.FORWARD)
+    previous[0, [2, 7]] = Action.CHOOSE
+    transformed = nothing(previous[..., None])
+    transformed[0, [5, 9]] = True
+    gone = forgotten(previous, transformed)[0]
+    remembered = [[s for s in range(t + 1) if not gone[t, s]] for t in range(11)]
     assert remembered[4] == [0, 1, 2, 3, 4]
-    assert remembered[5] == [0, 1, 5]  # at the first step after the transform
-    assert remembered[8] == [0, 1, 5, 6, 7, 8]  # an experiment's end stays
-    assert remembered[9] == [0, 1, 5, 6, 9]
+    assert remembered[5] == [0, 1, 2, 5]  # what the choice brought is seen at 2, and stays
+    assert remembered[8] == [
+        0,
+        1,
+        2,
+        5,
+        6,
+        7,
+        8,
+    ]  # and what followed a transform
+    assert remembered[10] == [0, 1, 2, 5, 6, 7, 9, 10]
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("transform", TRANSFORMS)
-def test_what_is_forgotten_changes_nothing_any_more(transform):
+def test_what_is_forgotten_changes_nothing_any_more():
     memory = memory_of(forget_transformed=True, layers=2)
-    x, actions = stream(1, 20, memory.config), torch.full((1, 20), Action.FORWARD)
-    actions[0, 12] = transform
+    x = stream(1, 20, memory.config)
     other = x.clone()
     other[:, :12] *= -1.0
-    one, two = whole(memory, x, None, actions), whole(memory, other, None, actions)
+    transformed = nothing(x)
+    assert not torch.allclose(whole(memory, x)[:, 12:], whole(memory, other)[:, 12:])
+    transformed[0, 12] = True
+    one, two = (whole(memory, seen, transformed=transformed) for seen in (x, other))
     assert torch.equal(one[:, 12:], two[:, 12:])
     assert not torch.allclose(one[:, :12], two[:, :12])
-    actions[0, 12] = Action.CHOOSE
-    one, two = whole(memory, x, None, actions), whole(memory, other, None, actions)
-    assert not torch.allclose(one[:, 12:], two[:, 12:])
 
 
 @torch.no_grad()
@@ -149,17 +161,18 @@ def test_what_is_forgotten_changes_nothing_any_more(transform):
 def test_forgetting_step_by_step_equals_all_at_once(trial_memory):
     memory = memory_of(forget_transformed=True, trial_memory=trial_memory)
     x = stream(4, 60, memory.config)
-    actions = torch.randint(9, (4, 60), generator=torch.Generator().manual_seed(1))
-    assert forgotten(actions).any((1, 2)).all()
-    slow, _ = stepped(memory, x, memory.begin(4, "cpu"), actions)
-    torch.testing.assert_close(slow, whole(memory, x, None, actions), rtol=1e-4, atol=1e-4)
+    draws = torch.randint(9, (4, 60), generator=torch.Generator().manual_seed(1))
+    actions, transformed = draws, draws == Action.TRANSFORM_SHAPE
+    assert forgotten(actions, transformed).any((1, 2)).all()
+    slow, _ = stepped(memory, x, memory.begin(4, "cpu"), actions, transformed)
+    fast = whole(memory, x, None, actions, transformed)
+    torch.testing.assert_close(slow, fast, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_who_begins_anew_has_forgotten_nothing():
     memory = memory_of(forget_transformed=True)
     x = stream(1, 12, memory.config)
-    actions = torch.full((1, 12), int(Action.TRANSFORM_COLOR))
-    _, spent = stepped(memory, x, memory.begin(1, "cpu"), actions)
+    _, spent = stepped(memory, x, memory.begin(1, "cpu"), None, ~nothing(x))
     again, _ = stepped(memory, x, spent.reset(torch.tensor([True])))
     torch.testing.assert_close(again, whole(memory, x), rtol=1e-4, atol=1e-4)

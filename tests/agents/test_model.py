@@ -65,8 +65,9 @@ def test_padding_changes_nothing():
 
 
 @torch.no_grad()
-def test_acting_step_by_step_equals_the_whole_pass():
-    agent = agent_of()
+@pytest.mark.parametrize("forget", [False, True])
+def test_acting_step_by_step_equals_the_whole_pass(forget):
+    agent = agent_of(forget_transformed=forget)
     inputs = random_batch(agent.config, lengths=(12, 12)).inputs
     whole = agent(inputs)
     images = inputs.images.unflatten(0, (2, 12))
@@ -77,6 +78,7 @@ def test_acting_step_by_step_equals_the_whole_pass():
             inputs.instructions[:, t],
             inputs.previous_actions[:, t],
             inputs.previous_rewards[:, t],
+            inputs.transformed[:, t],
             cache,
         )
         torch.testing.assert_close(logits, whole.logits[:, t], rtol=1e-4, atol=1e-4)

@@ -7,7 +7,6 @@ from agents.batch import Batch, Inputs, Targets
 from agents.memory import forgotten
 from agents.recollection import recollections
 from agents.unmet import nothing_unmet
-from oddoneout.actions import Action
 from oddoneout.rules import language
 
 RED_BALL, BLUE_BALL, UNIQUE = "this is a red ball", "this is a blue ball", "correct it is uniquely"
@@ -27,6 +26,7 @@ def told(*steps: str, trials: list[int], explaining: list[bool] | None = None) -
             instructions=zeros[..., None],
             previous_actions=zeros,
             previous_rewards=zeros.float(),
+            transformed=zeros > 0,
             trials=torch.tensor([trials]),
         ),
         Targets(
@@ -69,8 +69,8 @@ def test_outcomes_are_not_counted_nor_asked_at():
 
 def test_what_a_transform_made_the_agent_forget_is_not_asked_of_it():
     batch = told(RED_BALL, BLUE_BALL, BLUE_BALL, "", RED_BALL, trials=[0] * 5)
-    batch.inputs.previous_actions[0, 2] = Action.TRANSFORM_COLOR  # the third look comes after it
-    gone = forgotten(batch.inputs.previous_actions)
+    batch.inputs.transformed[0, 2] = True  # the third look comes after it
+    gone = forgotten(batch.inputs.previous_actions, batch.inputs.transformed)
     assert said(batch, "ball", gone) == [1, 2, 1, 1, 2]
     assert said(batch, "red", gone) == [1, 1, 0, 0, 1]
     assert said(batch, "blue", gone) == [0, 1, 1, 1, 1]
