@@ -23,7 +23,8 @@ DECISIVE: tuple[Action, ...] = (Action.CHOOSE, *TRANSFORMS)
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Scalars of one batch. Only `total` is weighted, and only it needs a gradient.
+    """Scalars of one batch. Only `total` is weighted; training weighs the terms of a batch's shares
+    itself (`agents.counts`), so that each of them needs its gradient.
 
     Attributes:
         total: what is minimized.

@@ -51,7 +51,7 @@ class Caption:
         test: whether this is the scored trial.
         explaining: whether the trial's choice has been made.
         correct: whether that choice was right; None while there is none.
-        reward: brought by the previous action.
+        reward: brought by the choice that is being explained, else 0.
         total: return so far.
         probabilities: float (9,) over actions, None if the policy has none.
         note: one more remark on how things stand.

@@ -5,15 +5,18 @@ is one end of a socket for commands. So a dead parent ends its processes: the so
 """
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import weakref
+from collections.abc import Callable
 from functools import cache
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Final, Protocol, TypeVar
 
 _CLOSING_SECONDS: Final = 5.0  # that a process gets to close before it is killed
@@ -98,6 +101,22 @@ def death(process: subprocess.Popen[bytes]) -> str:
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with exit status {code}"
+
+
+def when_parent_ends(act: Callable[[], object]) -> None:
+    """In a process of ``multiprocessing``: call that, in a thread, once its parent is gone.
+
+    A killed parent cannot end its processes, so they watch it themselves.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def usable_cores() -> int:

@@ -13,12 +13,12 @@ import argparse
 import contextlib
 import importlib.metadata
 import importlib.util
-import os
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from oddoneout.processes import usable_cores
 from scripts import common
 from scripts.benchmarks import demonstrations, peers, rooms, training, vectors
 from scripts.benchmarks.rates import Effort
@@ -62,7 +62,7 @@ def machine() -> dict[str, Any]:
     return {
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "python": platform.python_version(),
         "versions": dict(_versions()),
     }

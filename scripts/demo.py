@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from oddoneout.demos.rollout import Policy
 from oddoneout.evaluation import evaluate
+from oddoneout.processes import usable_cores
 from oddoneout.rules.levels import CATALOGUE
 from oddoneout.video import record
 from scripts import common, demo_report, side_by_side
@@ -137,7 +138,7 @@ class Demo:
 
     def run(self) -> None:
         """All stages, one after the other."""
-        cores = side_by_side.cores()
+        cores = usable_cores()
         with self._stage("1/5 expert and chance", "in every level"):
             side_by_side.calls(self._to_do(self._baselines()), min(cores, 4))
         with self._stage("2/5 demonstrations", f"in Confounded, explaining {self._told[0]}"):

@@ -65,8 +65,11 @@ def sized(preset: str, changes: Mapping[str, Any]) -> Sizes:
                 f"--sizes: {name} must be of type {known[name].__name__} (numbers at least 1), "
                 f"got {value!r}"
             )
-    seeds = {**sizes.seeds, **changes.get("seeds", {})}
-    return dataclasses.replace(sizes, **from_json({**changes, "seeds": seeds}))
+    merged = {
+        name: {**getattr(sizes, name), **value} if isinstance(value, dict) else value
+        for name, value in changes.items()
+    }
+    return dataclasses.replace(sizes, **from_json(merged))
 
 
 def chosen(plans: Mapping[str, Sequence[Cell]], names: Sequence[str]) -> list[Cell]:
@@ -85,6 +88,26 @@ def chosen(plans: Mapping[str, Sequence[Cell]], names: Sequence[str]) -> list[Ce
             raise common.UserError(f"--cells: no cell {name!r}; --list shows them")
         found += [cell for cell in these if cell not in found]
     return found
+
+
+def in_report(
+    sizes: Sizes, plans: Mapping[str, Sequence[Cell]], places: Places
+) -> dict[str, Sequence[Cell]]:
+    """What the folder's one report shows: the plans, and all that was finished there before."""
+
+    def finished(cells: Sequence[Cell]) -> bool:
+        return any(places.finished(cell).exists() for cell in cells)
+
+    shown: dict[str, Sequence[Cell]] = {}
+    for name in EXPERIMENTS:
+        plan = plans.get(name) or matrix(name, sizes)
+        if name not in plans and not finished(plan):
+            continue
+        seeds = 1 + max(cell.seed for cell in plan)
+        while finished([c for c in matrix(name, sizes, seeds + 1) if c.seed == seeds]):
+            seeds += 1
+        shown[name] = matrix(name, sizes, seeds)
+    return shown
 
 
 def missing(cells: Sequence[Cell], places: Places) -> list[Cell]:
@@ -149,14 +172,8 @@ def discard(demos: DemoSet, places: Places) -> None:
 def reproduce(args: argparse.Namespace) -> None:
     sizes = sized(args.preset, args.sizes)
     places = Places(args.out, args.work or Path("runs") / f"reproduce-{args.out.name}")
-    everything = {name: matrix(name, sizes, args.seeds) for name in EXPERIMENTS}
-    plans = {name: everything[name] for name in args.experiments}
-    # One folder has one report: what was finished there before stays in it.
-    shown = {
-        name: plan
-        for name, plan in everything.items()
-        if name in plans or any(places.finished(cell).exists() for cell in plan)
-    }
+    plans = {name: matrix(name, sizes, args.seeds) for name in args.experiments}
+    shown = in_report(sizes, plans, places)
     # Also what only the report needs, before any work is done for it.
     lacking = missing([cell for plan in shown.values() for cell in plan], places)
     todo = [cell for cell in chosen(plans, args.cells) if cell in lacking]

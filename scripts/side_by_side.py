@@ -11,19 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
+from functools import partial
 from typing import IO, Any
 
+from oddoneout.processes import when_parent_ends
 from scripts.common import UserError
 
 _PATIENCE = 30.0  # seconds a command has to end by itself when asked to
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def commands(scripts: Mapping[str, Sequence[str]]) -> None:
@@ -121,11 +115,4 @@ def _settle() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # heard when PyTorch is imported, later
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
+    when_parent_ends(partial(os._exit, 1))

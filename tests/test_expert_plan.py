@@ -26,7 +26,7 @@ from oddoneout.rules.attributes import Color, Dimension, Shape, Size, Texture
 from oddoneout.rules.things import Thing
 from oddoneout.rules.trial import Mode, Phase
 from oddoneout.snapshot import ObjectView, Snapshot
-from oddoneout.world.gaze import in_focus, looked_at, sights
+from oddoneout.world.gaze import glance, looked_at, sights
 from oddoneout.world.geometry import AGENT_RADIUS, OBJECT_RADIUS
 from oddoneout.world.layout import Pose
 
@@ -44,14 +44,15 @@ def scene(
     **changes: object,
 ) -> Snapshot:
     seen = sights(agent, positions)
+    gaze, focus = glance(agent, positions)
     snapshot = Snapshot(
         agent=agent,
         objects=tuple(
             ObjectView(thing, x, y, sight.distance, sight.bearing, sight.visible)
             for thing, (x, y), sight in zip(things, positions, seen, strict=True)
         ),
-        gaze=looked_at(seen),
-        focus=in_focus(seen),
+        gaze=gaze,
+        focus=focus,
         trial=0,
         trials=4,
         mode=Mode.MAKE,

@@ -28,7 +28,7 @@ from oddoneout.rules.things import Thing
 from oddoneout.rules.trial import Phase, Trial
 from oddoneout.snapshot import Snapshot
 from scripts.common import UserError
-from scripts.reproduce import arguments, chosen, reproduce, sized
+from scripts.reproduce import arguments, chosen, in_report, reproduce, sized
 from scripts.reproduction import analysis, cells, figures, report
 from scripts.reproduction.plan import BASELINES, Cell, DemoSet, Room, matrix
 from scripts.reproduction.records import TrialRecord, decode, encode, record
@@ -136,6 +136,26 @@ def test_lists_in_sizes_become_what_a_checkpoint_gives_back() -> None:
     changed = sized("tiny", {"staged_agent": {"channels": [8, 16]}})
     (cell,) = (c for c in matrix("features", changed) if c.arm == "full")
     assert cell.agent_config.channels == (8, 16)
+
+
+def test_a_change_within_a_group_of_sizes_leaves_the_rest_of_the_group() -> None:
+    changed = sized("tiny", {"staged_training": {"lr": 5e-4}})
+    assert changed.staged_training == {**TINY.staged_training, "lr": 5e-4}
+
+
+def test_a_report_keeps_finished_agents_that_a_command_does_not_ask_for(tmp_path: Path) -> None:
+    places = cells.Places(tmp_path / "out", tmp_path / "work")
+    asked = {"features": matrix("features", TINY, 1)}
+    assert in_report(TINY, asked, places) == asked
+    for cell in (*matrix("confounding", TINY, 3), *matrix("features", TINY, 2)):
+        places.finished(cell).parent.mkdir(parents=True, exist_ok=True)
+        places.finished(cell).write_text("{}")
+    assert in_report(TINY, asked, places) == {
+        "confounding": matrix("confounding", TINY, 3),
+        "features": matrix("features", TINY, 2),
+    }
+    asked = {"features": matrix("features", TINY, 4)}
+    assert in_report(TINY, asked, places)["features"] == asked["features"]
 
 
 def test_a_cell_of_another_preset_is_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +336,7 @@ def test_a_set_that_was_found_collected_can_be_collected_anew(places: cells.Plac
     cells.take_up(demos, places)  # knows nothing of how long it took
     shutil.rmtree(places.demos(demos))
     cells.collect_set(demos, places, 1, lambda progress: None)
-    assert json.loads(places.costs(demos).read_text())["seconds"] >= 0.0
+    assert json.loads(places.costs(demos).read_text())["core_seconds"] >= 0.0
 
 
 class Hasty:

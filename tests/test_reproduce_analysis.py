@@ -80,6 +80,21 @@ def test_agents_that_never_fail_may_fail_one_day() -> None:
         assert 0.8 < found.low < 1.0
 
 
+def test_who_always_and_who_never_succeeds_may_differ_by_less() -> None:
+    always, never, mostly = [decode("_c+")] * 300, [decode("_s-")] * 300, [decode("_c+")] * 297
+    mostly += never[:3]
+    for agents in (1, 3):
+        for first, second, value in ((always, always, 0.0), (always, never, 1.0)):
+            found = analysis.difference([first] * agents, [second] * agents, analysis.success)
+            assert found is not None
+            assert found.value == value
+            assert found.low < value - 0.002, "never sure"
+    found = analysis.difference([always], [mostly], analysis.success)
+    assert found is not None
+    assert found.low < 0.0, "of 300, 3 failures are few"
+    assert found.high == pytest.approx(0.023, abs=0.003)
+
+
 def test_one_agent_beside_several_varies_as_much_as_they_do() -> None:
     def able(hits: int) -> list:
         return [decode("_c+")] * hits + [decode("_s-")] * (100 - hits)

@@ -14,7 +14,6 @@ import importlib.metadata
 import multiprocessing
 import os
 import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from oddoneout.demos.manifest import (
 )
 from oddoneout.demos.rollout import Policy, rollout
 from oddoneout.demos.shards import ShardWriter, finished_shards, shard_folder
+from oddoneout.processes import when_parent_ends
 from oddoneout.rules.splits import Stream, episode_seed
 
 SHARD_EPISODES: Final = 256
@@ -343,7 +343,7 @@ class _Crew:
 def _work(pipe: connection.Connection, root: Path, recipe: Recipe) -> None:
     """A worker's life: introduce itself, then make the shards it is told to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    when_parent_ends(functools.partial(os._exit, 1))
     try:
         policy = recipe.make_policy(recipe.policy_args)
         with contextlib.closing(recipe.make_env()) as env:
@@ -383,14 +383,6 @@ class _Throttle:
     def flush(self) -> None:
         self._pipe.send(_News(self._episodes, self._frames))
         self._episodes, self._frames, self._told = 0, 0, time.monotonic()
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its workers, so they watch it themselves."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _obituary(exitcode: int | None) -> str:

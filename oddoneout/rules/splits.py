@@ -28,10 +28,10 @@ class Split(StrEnum):
 def held_out_pair(first: Value, second: Value) -> bool:
     """Whether a pair of values is held out of training.
 
-    The rule is a Latin pattern over the vocabulary's order: a pair is held out when its two
-    positions add up to a multiple of five. So a fifth of the pairs is held out for each pair of
-    dimensions, every value keeps most of its partners, and about half of all combinations of
-    three values hold a held-out pair.
+    The rule is a Latin pattern over the order in which each dimension's values are declared: a
+    pair is held out when its two positions, counted from 0, add up to a multiple of five. So a
+    fifth of the pairs is held out for each pair of dimensions, every value keeps most of its
+    partners, and about half of all combinations of three values hold a held-out pair.
     """
     return (_POSITION[first] + _POSITION[second]) % _MODULUS == 0
 

@@ -66,7 +66,10 @@ def looked_at(sights: Sequence[Sight]) -> int | None:
 
 
 def glance(agent: Pose, positions: Sequence[tuple[float, float]]) -> tuple[int | None, int | None]:
-    """``looked_at`` and ``in_focus`` of the ``sights``, without working out the rest of them."""
+    """What is ``looked_at``, and what is in focus: the same where it is within ``REACH``.
+
+    Works out no more of the ``sights`` than it needs.
+    """
     polar = _polar(agent, positions)
     best, least = None, GAZE_CONE
     for index, (distance, bearing) in enumerate(polar):
@@ -89,12 +92,6 @@ def framed(agent: Pose, positions: Sequence[tuple[float, float]]) -> list[bool]:
         aside = abs(dy * cos - dx * sin)
         flags.append(aside * _COS_SIDE - depth * _SIN_SIDE <= OBJECT_BOUND)
     return flags
-
-
-def in_focus(sights: Sequence[Sight]) -> int | None:
-    """Index of the object looked at if it is within ``REACH``, else None."""
-    index = looked_at(sights)
-    return index if index is not None and sights[index].distance <= REACH else None
 
 
 def wall_faced(agent: Pose) -> str:

@@ -1,12 +1,12 @@
 """Collecting demonstrations on all cores, against the native vector environment's own rate."""
 
-import os
 import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 from oddoneout.demos.collection import Progress, Recipe, all_expert_options, collect
+from oddoneout.processes import usable_cores
 from scripts.benchmarks.rates import MOVEMENTS, SHARED, Effort, median, rate, ratio, vector_stepping
 from scripts.benchmarks.vectors import native
 
@@ -21,7 +21,7 @@ def collection(effort: Effort) -> dict[str, Any]:
     all of an expert's steps. A round collects a small set: experts that decide, rooms that are
     drawn, shards that are written and flushed to the disk. Starting the workers does not count.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     collected, stepped, moved = [], [], []
     with closing(native(_WORLDS_PER_CORE * cores)) as envs, tempfile.TemporaryDirectory() as folder:
         step, move = vector_stepping(envs), vector_stepping(envs, MOVEMENTS)

@@ -1,7 +1,6 @@
 """Many environments behind one object: against Gymnasium's own, over their number, over cores."""
 
 import multiprocessing
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
@@ -9,6 +8,7 @@ from typing import Any, Final
 
 import gymnasium
 
+from oddoneout.processes import usable_cores
 from scripts import common
 from scripts.benchmarks.rates import (
     SHARED,
@@ -73,7 +73,7 @@ def scaling(num_envs: int, effort: Effort) -> list[dict[str, Any]]:
     is what the machine itself allows: a process for each core, with one environment each, that
     have nothing to do with one another.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     workers = sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores})
     sizes = [(count, min(count, cores)) for count in COUNTS]
     sizes += [(num_envs, count) for count in workers if (num_envs, count) not in sizes]

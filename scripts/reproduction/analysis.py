@@ -189,10 +189,26 @@ class _Shares:
         """Standard deviation between agents; of one, unknown, 0."""
         return float(self.values.std(ddof=1)) if len(self.agents) > 1 else 0.0
 
+    @property
+    def agreed(self) -> Estimate | None:
+        """Wilson's interval where all episodes agree, whose resamples would all be the same."""
+        value = float(self.values.mean())
+        if value not in (0.0, 1.0):
+            return None
+        applied = sum(int((each[:, 1] > 0).sum()) for each in self.agents)
+        return share(round(value) * applied, applied)
+
+    @property
+    def interval(self) -> Estimate:
+        """The mean over agents, who are taken as they are: only their episodes vary."""
+        return self.agreed or _percentiles(float(self.values.mean()), self.resampled(_SEED))
+
     def error(self, spread: float) -> float:
         """Standard error of the mean over agents that differ by ``spread``; no less than what
         their episodes alone account for."""
-        return float(max(spread / np.sqrt(len(self.agents)), np.nanstd(self.resampled(_SEED))))
+        sure = self.agreed
+        alone = np.nanstd(self.resampled(_SEED)) if sure is None else (sure.high - sure.low) / 3.92
+        return float(max(spread / np.sqrt(len(self.agents)), alone))
 
     def resampled(self, seed: int) -> NDArray[np.float64]:
         """The mean over agents, (resamples,), their episodes drawn anew."""
@@ -225,13 +241,10 @@ def estimate(agents: Pool, measure: Measure) -> Estimate | None:
     shares = _Shares.of(agents, measure)
     if not shares.agents:
         return None
-    value = float(shares.values.mean())
-    if value in (0.0, 1.0):
-        applied = sum(int((each[:, 1] > 0).sum()) for each in shares.agents)
-        return share(round(value) * applied, applied)
-    if len(shares.agents) > 1:
+    if shares.agreed is None and len(shares.agents) > 1:
+        value = float(shares.values.mean())
         return _student(value, shares.error(shares.spread), len(shares.agents) - 1, 0.0)
-    return _percentiles(value, shares.resampled(_SEED))
+    return shares.interval
 
 
 def difference(first: Pool, second: Pool, measure: Measure) -> Estimate | None:
@@ -239,7 +252,8 @@ def difference(first: Pool, second: Pool, measure: Measure) -> Estimate | None:
     applied to one of the two.
 
     An agent that stands alone is taken to vary between seeds as much as those of the other arm;
-    where both stand alone, only their episodes vary.
+    where both stand alone, only their episodes vary. If all episodes of one of these agree, the
+    two intervals are put together by Newcombe's method (Statistics in Medicine 17, 1998, p. 873).
     """
     one, two = _Shares.of(first, measure), _Shares.of(second, measure)
     counts = len(one.agents), len(two.agents)
@@ -252,4 +266,9 @@ def difference(first: Pool, second: Pool, measure: Measure) -> Estimate | None:
         # Welch's error, with the fewest degrees of freedom that it may have.
         error = float(np.hypot(one.error(first_spread), two.error(second_spread)))
         return _student(value, error, min(n for n in counts if n > 1) - 1, -1.0)
+    if one.agreed or two.agreed:
+        a, b = one.interval, two.interval
+        below = float(np.hypot(a.value - a.low, b.high - b.value))
+        above = float(np.hypot(a.high - a.value, b.value - b.low))
+        return Estimate(value, value - below, value + above)
     return _percentiles(value, one.resampled(_SEED) - two.resampled(_SEED + 1))

@@ -121,7 +121,9 @@ def collect_set(
     demos: DemoSet, places: Places, workers: int, report: Callable[[Collected], None]
 ) -> None:
     """Collect one set of demonstrations, or what an interrupted collection lacks of it."""
-    costs = {"seconds": 0.0, **(read_json(places.costs(demos)) or {})}
+    costs = {"core_seconds": 0.0}
+    if places.demos(demos).exists():  # else what was collected before has been discarded
+        costs |= read_json(places.costs(demos)) or {}
     recipe = Recipe(
         env_id=demos.env,
         env_args=demos.env_args,
@@ -129,13 +131,15 @@ def collect_set(
         seed=demos.seed,
         policy_args=all_expert_options(demos.expert_args),
     )
+    busy = min(workers, -(-recipe.episodes // recipe.shard_episodes))  # no more than shards
     began = time.monotonic()
     try:
         collect(places.demos(demos), recipe, workers, report)
     finally:
-        costs["seconds"] = round(costs["seconds"] + time.monotonic() - began, 1)
+        spent = costs["core_seconds"] + busy * (time.monotonic() - began)
+        costs["core_seconds"] = round(spent, 1)
         write_json(places.costs(demos), costs)
-    write_json(places.costs(demos), {**costs, "workers": workers, **asdict(Machine.this())})
+    write_json(places.costs(demos), {**costs, **asdict(Machine.this())})
 
 
 def collected(demos: DemoSet, places: Places) -> bool:

@@ -84,7 +84,8 @@ class Cell:
         rooms: where it is examined.
         episodes: of each exam.
         training: None for a baseline.
-        sets: demonstrations; the arms of an experiment differ in their sentences only.
+        sets: demonstrations; those of an experiment's arms differ in their sentences only, but for
+            arms of another expert.
         hears: of the sentences in ``sets``, "all", "properties" or "outcome".
         agent, agent_changes: preset and changes to it.
         curve_points, curve_episodes: exams on the way.

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import torch
 
 from agents.progress import duration
 from agents.training import Interrupted
+from oddoneout.processes import when_parent_ends
 from scripts.reproduction.cells import Places, run_cell
 from scripts.reproduction.plan import Cell
 
@@ -136,7 +136,7 @@ class _Meter:
 def _work(cell: Cell, places: Places, device: str, pipe: connection.Connection) -> None:
     """A process's life: one cell, with its words in a file."""
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    when_parent_ends(partial(os.kill, os.getpid(), signal.SIGTERM))
     run = places.run(cell)
     run.mkdir(parents=True, exist_ok=True)
     told = 0.0
@@ -160,14 +160,6 @@ def _work(cell: Cell, places: Places, device: str, pipe: connection.Connection) 
         except BaseException:
             traceback.print_exc()
             sys.exit(1)
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its processes, so they watch it themselves."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def interruptible() -> None:

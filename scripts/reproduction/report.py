@@ -112,8 +112,9 @@ def _head(
         "two); with one agent, a bootstrap over its episodes, which says nothing of other seeds; "
         "where all episodes agree, Wilson's. "
         "Agents of one row share their demonstrations and differ in initialization, order and "
-        "the rooms of their exams. Both arms of every comparison get the same demonstrations and "
-        "frames. Claims are judged by their point estimates.",
+        "the rooms of their exams. Both arms of every comparison get the same frames of the "
+        "same rooms, with the same moves where the arms' expert is the same. Claims are judged by "
+        "their point estimates.",
         "",
         "Sizes: " + ", ".join(f"{k} {v}" for k, v in asdict(sizes).items()) + ".",
     ]
@@ -192,7 +193,7 @@ def _demonstrations(cell: Mapping[str, Any], places: Places) -> tuple[int, int, 
     return (
         sum(cost.get("episodes", 0) for cost in costs),
         sum(cost.get("frames", 0) for cost in costs),
-        sum(cost.get("seconds", 0.0) * cost.get("workers", 1) for cost in costs) / 60.0,
+        sum(cost.get("core_seconds", 0.0) for cost in costs) / 60.0,
     )
 
 

@@ -5,11 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from oddoneout.world.gaze import Sight, framed, glance, in_focus, looked_at, sights, wall_faced
+from oddoneout.world.gaze import Sight, framed, glance, looked_at, sights, wall_faced
 from oddoneout.world.geometry import FIELD_OF_VIEW, GAZE_CONE, REACH
 from oddoneout.world.layout import Pose
 
 HOME = Pose(0.0, 0.0, 0.0)
+
+
+def in_focus(seen: list[Sight]) -> int | None:
+    """The object looked at, where it is within reach."""
+    index = looked_at(seen)
+    return index if index is not None and seen[index].distance <= REACH else None
 
 
 def at(distance: float, bearing: float) -> tuple[float, float]:
