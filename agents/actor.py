@@ -31,7 +31,7 @@ class AgentPolicy:
     """
 
     def __init__(self, agent: Agent, temperature: float = 0.5, speak: bool = True) -> None:
-        if temperature < 0.0:
+        if not temperature >= 0.0:  # no number is not at least 0 either
             raise ValueError(f"temperature must be at least 0, got {temperature}")
         self.agent, self.temperature, self.speak = agent, temperature, speak
         self.device = agent.policy.weight.device

@@ -25,10 +25,16 @@ class Ranks:
 
     @classmethod
     def join(cls, device: str) -> "Ranks":
-        """Meet the other processes that torchrun started, if any."""
+        """Meet the other processes that torchrun started, if any.
+
+        Raises:
+            ValueError: for a GPU where there is none.
+        """
         ranks = int(os.environ.get("WORLD_SIZE", "1"))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device {device!r}: PyTorch finds no GPU here; there is 'cpu'")
         if device == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
             device = f"cuda:{torch.cuda.current_device()}"

@@ -228,6 +228,7 @@ class Trainer:
             if stop:
                 raise Interrupted(f"stopped and saved at {self.state.frames:,} frames")
         self._log(record)
+        self._save(checkpoint.LAST)  # what was learnt stays, whatever becomes of the exams
         self._evaluate(record)
         self.state.finished = True
         self._save(checkpoint.FINAL)

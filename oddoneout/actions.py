@@ -1,7 +1,9 @@
 """The nine actions, the same for every level."""
 
+import operator
 from enum import IntEnum
 from types import MappingProxyType
+from typing import Any
 
 from oddoneout.rules.attributes import Dimension
 
@@ -26,3 +28,20 @@ TRANSFORMS: MappingProxyType[Action, Dimension] = MappingProxyType(
         Action.TRANSFORM_TEXTURE: Dimension.TEXTURE,
     }
 )
+
+_ACTIONS = tuple(Action)
+
+
+def parse_action(action: Any, name: str = "action") -> Action:
+    """The action of that number.
+
+    Raises:
+        ValueError: for anything but an integer from 0 to 8; the message calls it ``name``.
+    """
+    try:
+        number = -1 if isinstance(action, bool) else operator.index(action)
+    except TypeError:
+        number = -1
+    if not 0 <= number < len(_ACTIONS):
+        raise ValueError(f"{name} must be an integer from 0 to {len(_ACTIONS) - 1}, got {action!r}")
+    return _ACTIONS[number]

@@ -18,6 +18,19 @@ IMAGE_SIDES: Final = (16, 512)  # least and most pixels of an image's side
 SLIMMEST: Final = 2
 
 
+def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    """For arguments that an environment does not have.
+
+    Raises:
+        ValueError: if there is one; the message names all that there are.
+    """
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(
+            f"unknown arguments {unknown}; there are {', '.join(known)}: see the arguments of "
+            "oddoneout's environments in README.md"
+        )
+
+
 def parse_image_size(image_size: Any) -> tuple[int, int]:
     """``image_size`` as (height, width).
 

@@ -1,19 +1,20 @@
 """The Gymnasium environment: the only place where rules and world meet."""
 
-import operator
 from typing import Any, ClassVar, Final
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
-from oddoneout.actions import TRANSFORMS, Action
+from oddoneout.actions import TRANSFORMS, Action, parse_action
 from oddoneout.arguments import (
     RENDER_MODES,
     observation_space,
     parse_image_size,
     parse_seed,
+    refuse_unknown,
     refuse_warp,
 )
 from oddoneout.episode import Episode, sample_episode
@@ -46,21 +47,13 @@ from oddoneout.world.world import World
 
 _TOKENS: Final = {mode: encode(text, INSTRUCTION_WORDS) for mode, text in INSTRUCTIONS.items()}
 _PASS: Final = Pass()
-_ACTIONS: Final = tuple(Action)
 
 
-def _parse_action(action: Any) -> Action:
-    try:
-        number = -1 if isinstance(action, bool) else operator.index(action)
-    except TypeError:
-        number = -1
-    if not 0 <= number < len(_ACTIONS):
-        raise ValueError(f"action must be an integer from 0 to {len(_ACTIONS) - 1}, got {action!r}")
-    return _ACTIONS[number]
-
-
-class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
+class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64], EzPickle):
     """A first-person room in which an agent finds, or makes, the odd one out.
+
+    What is pickled or copied are its arguments, as of Gymnasium's own MuJoCo environments: the
+    other one has to be reset first.
 
     Args:
         level: "Basic", "Confounded", "Deconfounded" or "Intervention".
@@ -96,22 +89,28 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         image_size: int | tuple[int, int] = 64,
         render_mode: str | None = None,
         renderer: str = "classic",
+        **unknown: Any,
     ) -> None:
+        rules: dict[str, Any] = {
+            "dimension": dimension,
+            "difficulty": difficulty,
+            "hard_dimensions": hard_dimensions,
+            "experiments": experiments,
+            "explanations": explanations,
+            "describe": describe,
+            "split": split,
+        }
+        drawn: dict[str, Any] = {
+            "image_size": image_size,
+            "render_mode": render_mode,
+            "renderer": renderer,
+        }
+        refuse_unknown(unknown, (*rules, *drawn))
+        EzPickle.__init__(self, level, **rules, **drawn)
         if not isinstance(level, str) or level not in CATALOGUE:
             raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
         self._level = CATALOGUE[level]
-        self._settings: Settings = parse_settings(
-            self._level,
-            {
-                "dimension": dimension,
-                "difficulty": difficulty,
-                "hard_dimensions": hard_dimensions,
-                "experiments": experiments,
-                "explanations": explanations,
-                "describe": describe,
-                "split": split,
-            },
-        )
+        self._settings: Settings = parse_settings(self._level, rules)
         size = parse_image_size(image_size)
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(
@@ -166,7 +165,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64]):
         """
         if self._over or self._episode is None:
             raise RuntimeError("the episode is over (or never began); call reset() first")
-        act = _parse_action(action)
+        act = parse_action(action)
         event: Event = _PASS
         if act is Action.CHOOSE:
             event = Choose(self._focus)

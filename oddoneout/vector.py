@@ -22,11 +22,12 @@ from oddoneout.arguments import (
     parse_image_size,
     parse_renderer,
     parse_reset,
+    refuse_unknown,
     refuse_warp,
 )
 from oddoneout.processes import death, end, start, usable_cores
 from oddoneout.rules.language import INSTRUCTION_WORDS, INSTRUCTIONS, encode
-from oddoneout.rules.levels import CATALOGUE, parse_settings
+from oddoneout.rules.levels import CATALOGUE, Settings, parse_settings
 from oddoneout.snapshot import Snapshot
 from oddoneout.vector_worker import STEP, STEPPED, Board, unpack_infos
 
@@ -119,10 +120,14 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if level not in CATALOGUE:
             raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
+        if not isinstance(reuse_buffers, bool):
+            raise ValueError(f"reuse_buffers must be True or False, got {reuse_buffers!r}")
         # Checked here, so that a wrong argument is refused before any process is started.
         image_size = parse_image_size(arguments.get("image_size", 64))
         refuse_warp(arguments.get("renderer", "classic"))
         presentation = ("image_size", "render_mode", "renderer")
+        known = (*Settings.__dataclass_fields__, *presentation, "workers", "reuse_buffers")
+        refuse_unknown(arguments, known)
         parse_settings(
             CATALOGUE[level], {k: v for k, v in arguments.items() if k not in presentation}
         )

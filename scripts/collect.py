@@ -100,9 +100,9 @@ def arguments() -> argparse.Namespace:
     task.add_argument("--env", metavar="ID", help="collect in this environment")
     task.add_argument("--describe", type=Path, metavar="DIR", help="print what a set holds")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the set")
-    parser.add_argument("--episodes", type=common.positive)
+    parser.add_argument("--episodes", type=common.positive, help="how many")
     parser.add_argument("--seed", type=common.seed_number, default=0, help="names the episodes (0)")
-    parser.add_argument("--workers", type=common.positive, default=1, help="processes")
+    parser.add_argument("--workers", type=common.positive, default=1, help="processes (1)")
     for name, help_text in (
         ("--env-args", 'keyword arguments of the environment, e.g. \'{"dimension": "shape"}\''),
         ("--expert-args", "options of the expert, e.g. '{\"action_noise\": 0.1}'"),
@@ -111,7 +111,10 @@ def arguments() -> argparse.Namespace:
             name, type=common.json_object, default={}, metavar="JSON", help=help_text
         )
     parser.add_argument(
-        "--shard-episodes", type=common.positive, default=SHARD_EPISODES, help="episodes per shard"
+        "--shard-episodes",
+        type=common.positive,
+        default=SHARD_EPISODES,
+        help=f"episodes per shard ({SHARD_EPISODES})",
     )
     parser.add_argument("--export", choices=["minari"], help="export the set in --out")
     parser.add_argument("--out-id", metavar="ID", help="Minari's name for it, e.g. rooms/basic-v0")

@@ -2,11 +2,13 @@
 
 import argparse
 import dataclasses
+import inspect
 import json
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ def run(main: Callable[[], None]) -> None:
     """Run a script's main; what the user can mend is one line on stderr and exit code 2."""
     try:
         main()
-    except (UserError, FileNotFoundError, PermissionError, ModuleNotFoundError) as error:
+    except (UserError, OSError, ModuleNotFoundError) as error:
         sys.exit(_complain(error))
     except KeyboardInterrupt:
         sys.exit(_complain("interrupted", code=130))
@@ -127,7 +129,7 @@ def add_policy_arguments(parser: argparse.ArgumentParser) -> None:
         "--temperature",
         type=float,
         default=None,
-        help="of a checkpoint's actions: 0 takes the likeliest (default: the policy's own)",
+        help="of a checkpoint's actions: 0 takes the likeliest (default: 0.5)",
     )
     parser.add_argument(
         "--expert-args",
@@ -198,7 +200,7 @@ def _checkpoint(name: str, temperature: float | None) -> NamedPolicy:
             f"no policy {name!r}: it is neither one of {', '.join(NAMED_POLICIES)} "
             "nor a checkpoint that exists"
         )
-    if temperature is not None and temperature < 0:
+    if temperature is not None and not temperature >= 0:  # no number is not at least 0 either
         raise UserError(f"--temperature must be at least 0, got {temperature:g}")
     try:
         from agents.actor import load_policy
@@ -226,24 +228,7 @@ def env_arguments(args: argparse.Namespace, policy: NamedPolicy | None = None) -
     needed = policy.image_size if policy is not None else None
     if needed is not None:
         arguments.setdefault("image_size", list(needed))
-    refused = sorted(set(arguments) & {"level", "render_mode"})
-    if refused:
-        raise UserError(f"--env-args: {', '.join(refused)} cannot be set here")
-    known = [level.id for level in CATALOGUE.values()]
-    if args.env not in known:
-        raise UserError(f"no environment {args.env!r}; there are {', '.join(known)}")
-    try:
-        env = gymnasium.make(args.env, disable_env_checker=True, **arguments)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"--env-args: {error}") from error
-    except RuntimeError as error:  # mujoco refuses the environment variable MUJOCO_GL
-        raise UserError(error) from error
-    try:
-        seen = env.reset(seed=0)[0]["image"].shape[:2]
-    except RuntimeError as error:  # OpenGL cannot start; the message says what to install
-        raise UserError(error) from error
-    finally:
-        env.close()
+    seen = tried(args.env, arguments, "--env-args")
     if needed is not None and seen != tuple(needed):
         raise UserError(
             f"the checkpoint sees images of {tuple(needed)} (height, width), not {seen}"
@@ -251,16 +236,56 @@ def env_arguments(args: argparse.Namespace, policy: NamedPolicy | None = None) -
     return arguments
 
 
-def writable(path: Path | None) -> Path | None:
-    """``path``, after seeing that its folder is there; asked before long work, not after.
+def tried(env_id: str, arguments: Mapping[str, Any], option: str) -> tuple[int, int]:
+    """The (height, width) of what an environment shows, after making and resetting it once.
 
     Raises:
-        UserError: if it is not.
+        UserError: for an unknown id or arguments that the environment refuses, after the name of
+            the ``option`` that gave them.
+    """
+    from oddoneout.env import OddOneOutEnv
+
+    settable = set(inspect.signature(OddOneOutEnv).parameters)
+    settable -= {"level", "render_mode", "unknown"}
+    refused = sorted(set(arguments) - settable)
+    if refused:
+        raise UserError(
+            f"{option}: {', '.join(refused)} cannot be set here; {', '.join(sorted(settable))} can"
+        )
+    known = [level.id for level in CATALOGUE.values()]
+    if env_id not in known:
+        raise UserError(f"{option}: no environment {env_id!r}; there are {', '.join(known)}")
+    try:
+        env = gymnasium.make(env_id, disable_env_checker=True, **arguments)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{option}: {error}") from error
+    except RuntimeError as error:  # mujoco refuses the environment variable MUJOCO_GL
+        raise UserError(error) from error
+    try:
+        height, width = env.reset(seed=0)[0]["image"].shape[:2]
+    except RuntimeError as error:  # OpenGL cannot start; the message says what to install
+        raise UserError(error) from error
+    finally:
+        env.close()
+    return height, width
+
+
+def writable(path: Path | None) -> Path | None:
+    """``path``, after seeing that a file can be written there; asked before long work, not after.
+
+    Raises:
+        UserError: if none can.
     """
     if path is not None and not path.parent.is_dir():
         raise UserError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into")
     if path is not None and path.is_dir():
         raise UserError(f"{str(path)!r} is a folder; the name of a file is needed")
+    if path is not None:
+        try:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise UserError(f"{str(path.parent)!r} cannot be written into: {error}") from error
     return path
 
 

@@ -57,9 +57,11 @@ def main() -> None:
     )
     common.add_policy_arguments(parser)
     common.add_env_arguments(parser)
-    parser.add_argument("--episodes", type=common.positive, default=300)
-    parser.add_argument("--seed", type=common.seed_number, default=0)
-    parser.add_argument("--slots", type=common.positive, default=8, help="episodes side by side")
+    parser.add_argument("--episodes", type=common.positive, default=300, help="how many (300)")
+    parser.add_argument("--seed", type=common.seed_number, default=0, help="of the rooms (0)")
+    parser.add_argument(
+        "--slots", type=common.positive, default=8, help="episodes side by side (8)"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
     args = parser.parse_args()
 

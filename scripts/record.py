@@ -14,8 +14,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.record", description=__doc__)
     common.add_policy_arguments(parser)
     common.add_env_arguments(parser)
-    parser.add_argument("--episodes", type=common.positive, default=1)
-    parser.add_argument("--seed", type=common.seed_number, default=0)
+    parser.add_argument("--episodes", type=common.positive, default=1, help="how many (1)")
+    parser.add_argument("--seed", type=common.seed_number, default=0, help="of the rooms (0)")
     parser.add_argument("--view", choices=VIEWS, default=VIEWS[0], help="of the room")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=f"ends in {', '.join(FORMATS)}"

@@ -118,6 +118,8 @@ def train(args: Arguments) -> None:
     held_out = [Dataset(path, verify=args.verify) for path in args.validation]
     check_renderers([*sets, *held_out])
     exams = [Exam.parse(text) for text in args.evaluate]
+    for exam in exams:
+        common.tried(exam.env, exam.args, "--evaluate")
     trainer = Trainer(
         args.out,
         Several(sets),

@@ -1,5 +1,6 @@
 """The Gymnasium contract, held against every id and every argument that matters to it."""
 
+import copy
 import hashlib
 import json
 import pickle
@@ -273,6 +274,7 @@ WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("Basic", {"describe": None}, "'gaze', 'near'"),
     ("Basic", {"split": "test"}, "'all', 'train', 'eval'"),
     ("Basic", {"split": 0}, "'all', 'train', 'eval'"),
+    ("Basic", {"colour": "red"}, "dimension, difficulty, hard_dimensions"),
     ("Basic", {"image_size": 0}, "from"),
     ("Basic", {"image_size": -64}, "from"),
     ("Basic", {"image_size": 100_000}, "from"),
@@ -376,6 +378,18 @@ def test_nothing_is_drawn_for_a_window_that_was_closed(monkeypatch: pytest.Monke
     env.close()
 
 
+def test_a_copy_is_made_of_the_same_arguments_and_has_to_be_reset() -> None:
+    env = gymnasium.make("OddOneOut/Basic-v0", dimension="size", image_size=32)
+    first, _ = env.reset(seed=3)
+    for other in (copy.deepcopy(env.unwrapped), pickle.loads(pickle.dumps(env.unwrapped))):
+        with pytest.raises(RuntimeError, match="reset"):
+            other.step(0)
+        again, _ = other.reset(seed=3)
+        assert np.array_equal(first["image"], again["image"])
+        other.close()
+    env.close()
+
+
 def test_closing_twice_is_harmless() -> None:
     env = gymnasium.make("OddOneOut/Basic-v0")
     env.reset(seed=0)
@@ -387,8 +401,8 @@ def test_closing_twice_is_harmless() -> None:
 def test_specs_survive_json_and_pickle(id: str, arguments: dict[str, Any]) -> None:
     spec = gymnasium.make(id, **arguments).spec
     assert spec is not None
-    for copy in (EnvSpec.from_json(spec.to_json()), pickle.loads(pickle.dumps(spec))):
-        twin = gymnasium.make(copy)
+    for again in (EnvSpec.from_json(spec.to_json()), pickle.loads(pickle.dumps(spec))):
+        twin = gymnasium.make(again)
         assert twin.spec is not None
         assert json.dumps(twin.spec.kwargs) == json.dumps(spec.kwargs)
         twin.close()

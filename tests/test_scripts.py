@@ -68,7 +68,9 @@ EVALUATE = ("evaluate", "--policy", "random", "--env", BASIC)
         ((*EVALUATE, "--env-args", '{"smell": 1}'), "smell"),
         ((*EVALUATE, "--episodes", "0"), "at least 1"),
         ((*EVALUATE, "--seed", "-1"), "seed"),
+        ((*EVALUATE, "--env-args", '{"level": "Intervention"}'), "level cannot be set"),
         ((*EVALUATE, "--json", "no/such/folder/out.json"), "no/such/folder"),
+        ((*EVALUATE, "--json", "/proc/out.json"), "cannot be written into"),
         (
             ("evaluate", "--policy", "expert", "--env", BASIC, "--expert-args", '{"luck": 1}'),
             "luck",

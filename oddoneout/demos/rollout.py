@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from oddoneout.actions import parse_action
 from oddoneout.demos.trajectory import Choice, Seen, Told, Trajectory
 from oddoneout.snapshot import Snapshot
 
@@ -42,7 +43,7 @@ class Decision:
     Attributes:
         action: executed.
         label: what an imitator should learn to do (differs from ``action`` when a noisy
-            demonstrator was disturbed).
+            demonstrator was disturbed); None for the action itself.
         says: the sentence that the policy predicts to stand now; None if it does not speak.
         probabilities: float32 (9,) over actions, None if it has none.
         foretells: how the policy expects its choice to be explained, predicted before anything
@@ -50,7 +51,7 @@ class Decision:
     """
 
     action: int
-    label: int
+    label: int | None = None
     says: str | None = None
     probabilities: NDArray[np.float32] | None = None
     foretells: str | None = None
@@ -117,7 +118,8 @@ def rollout(
         on_step: called once per decision, before it is executed.
 
     Raises:
-        ValueError: if ``slots`` is below 1, or the policy returns a wrong number of decisions.
+        ValueError: if ``slots`` is below 1, or the policy returns anything but one decision for
+            each moment, of actions that there are.
     """
     if slots < 1:
         raise ValueError(f"slots must be at least 1, got {slots}")
@@ -141,12 +143,7 @@ def _play(
             running.append(_Episode(envs[slot], slot, place, seed, policy))
         while running:
             moments = [episode.moment for episode in running]
-            decisions = policy.decide(moments)
-            if len(decisions) != len(moments):
-                raise ValueError(
-                    f"a policy must return one decision per moment ({len(moments)}), "
-                    f"got {len(decisions)}"
-                )
+            decisions = _checked(policy.decide(moments), len(moments))
             still_running: list[_Episode] = []
             for episode, decision in zip(running, decisions, strict=True):
                 if on_step is not None:
@@ -164,6 +161,15 @@ def _play(
     finally:
         for env in envs:
             env.close()
+
+
+def _checked(decisions: Sequence[Decision], count: int) -> Sequence[Decision]:
+    wanted = f"a policy must return a sequence of one Decision for each moment ({count})"
+    if not isinstance(decisions, Sequence) or not all(isinstance(d, Decision) for d in decisions):
+        raise ValueError(f"{wanted}, got {decisions!r}")
+    if len(decisions) != count:
+        raise ValueError(f"{wanted}, got {len(decisions)}")
+    return decisions
 
 
 class _Episode:
@@ -216,14 +222,15 @@ class _Episode:
 
     def execute(self, decision: Decision) -> bool:
         """Record the decision with its moment, take the step; whether the episode is over."""
-        action = int(decision.action)
+        action = parse_action(decision.action)
+        label = action if decision.label is None else parse_action(decision.label, "label")
         self._images.append(self.moment.image)
         self._instructions.append(self.moment.instruction)
         self._explanations.append(self.info["explanation"])
         self._trials.append(self.info["trial"])
         self._explaining.append(self.info["phase"] == "explain")
-        self._actions.append(action)
-        self._labels.append(int(decision.label))
+        self._actions.append(int(action))
+        self._labels.append(int(label))
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._rewards.append(float(reward))
         if (choice := info.get("choice")) is not None:
@@ -236,7 +243,7 @@ class _Episode:
                     odd_in=tuple(choice["odd_in"]),
                 )
             )
-        self._observe(observation, info, action, float(reward))
+        self._observe(observation, info, int(action), float(reward))
         return terminated or truncated
 
     def trajectory(self) -> Trajectory:

@@ -5,6 +5,7 @@ How a set lies on the disk is told in ``oddoneout.demos.shards``; how one is mad
 """
 
 import math
+import operator
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -162,7 +163,12 @@ class Dataset:
     def __iter__(self) -> Iterator[Trajectory]:
         return (self.episode(i) for i in range(len(self)))
 
+    def __getitem__(self, index: int) -> Trajectory:
+        """The same as ``episode``, so that a set is a sequence, as a torch ``DataLoader`` needs."""
+        return self.episode(index)
+
     def _index(self, index: int) -> int:
+        index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"episode {index} of {len(self)} in {self.path}")
         return index % len(self)

@@ -239,12 +239,12 @@ def parse_settings(level: Level, arguments: Mapping[str, Any]) -> Settings:
         if len(set(hard)) != len(hard) or not hard:
             raise ValueError(
                 f"hard_dimensions must name at least one of {_named(CORE_DIMENSIONS)}, "
-                f"none twice, got {hard!r}; {_WHERE}"
+                f"none twice, got {values['hard_dimensions']!r}; {_WHERE}"
             )
         if difficulty is not None and difficulty.pairs > len(hard):
             raise ValueError(
                 f"difficulty {str(difficulty)!r} needs {difficulty.pairs} hard_dimensions to draw "
-                f"from, got {hard!r}; {_WHERE}"
+                f"from, got {values['hard_dimensions']!r}; {_WHERE}"
             )
     return Settings(
         dimension=None

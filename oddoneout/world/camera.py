@@ -103,7 +103,8 @@ class Camera:
             self._studios.popitem()[1].leave()
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():  # by then everything is closed, and this module half gone
+        # By then everything is closed, and this module half gone; or nothing was ever begun.
+        if not sys.is_finalizing() and hasattr(self, "_studios"):
             self.close()
 
     def _open(self) -> "_Studio":

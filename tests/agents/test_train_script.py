@@ -91,4 +91,7 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
             train.train(arguments(stored("a"), out=tmp_path / "run", agent=changes))
     with pytest.raises(ValueError, match="should read"):
         train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=("x=:{}",)))
+    for exam in ("Nope", 'OddOneOut/Basic-v0:{"dimension": "colour"}'):
+        with pytest.raises(UserError, match=r"--evaluate: .*(Nope|colour)"):
+            train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=(exam,)))
     assert not (tmp_path / "run").exists()

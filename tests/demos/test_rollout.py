@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oddoneout.demos.rollout import Step, rollout
+from oddoneout.demos.rollout import Decision, Step, rollout
 from oddoneout.demos.trajectory import Trajectory
 from tests.demos.fakes import FakeEnv, FakePolicy
 
@@ -102,5 +102,32 @@ def test_wrong_calls_are_refused_by_name() -> None:
         def decide(self, moments):
             return []
 
-    with pytest.raises(ValueError, match=r"one decision per moment \(1\), got 0"):
+    with pytest.raises(ValueError, match=r"one Decision for each moment \(1\), got 0"):
         next(rollout(Mute(), FakeEnv, SEEDS))
+
+
+@pytest.mark.parametrize(
+    ("decided", "words"),
+    [
+        (None, "one Decision for each moment"),
+        ([3], "one Decision for each moment"),
+        ([Decision(action=1.0)], "action must be an integer from 0 to 8, got 1.0"),
+        ([Decision(action=1, label=99)], "label must be an integer from 0 to 8, got 99"),
+    ],
+)
+def test_what_is_no_decision_is_refused(decided, words: str) -> None:
+    class Odd(FakePolicy):
+        def decide(self, moments):
+            return decided
+
+    with pytest.raises(ValueError, match=words):
+        next(rollout(Odd(), FakeEnv, SEEDS))
+
+
+def test_who_names_no_label_is_to_be_imitated_as_it_acts() -> None:
+    class Plain(FakePolicy):
+        def decide(self, moments):
+            return [Decision(np.int64(4)) for _ in moments]
+
+    played = next(rollout(Plain(), FakeEnv, SEEDS))
+    assert played.told.labels.tolist() == played.seen.actions.tolist() == [4] * len(played)

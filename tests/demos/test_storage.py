@@ -129,6 +129,10 @@ def test_a_set_gives_back_what_the_rollout_played(made: Path) -> None:
     assert_same(dataset.episode(-1), dataset.episode(21))
     with pytest.raises(IndexError, match="episode 22 of 22"):
         dataset.episode(22)
+    assert_same(dataset[3], dataset.episode(3))
+    assert len(list(dataset)) == 22
+    with pytest.raises(TypeError, match="integer"):
+        dataset[0:2]  # type: ignore[index]
 
 
 def test_images_are_views_of_the_files_and_nothing_can_be_written(made: Path) -> None:
