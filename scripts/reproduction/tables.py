@@ -272,7 +272,8 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             "*hard_any* any dimension is rewarded). *hard_seen* is the control: as hard, in a "
             "dimension that was hard in training too. The expert looks at all objects again "
             "after a transform, but for *straight*, where it goes on at once to what it made "
-            "odd. " + PRACTICE,
+            "odd. *Full* and *none* forget at a transform what they saw of the room before; "
+            "*remembering* and *straight* do not. " + PRACTICE,
             columns=_hard_columns,
             targets=tuple(
                 target
