@@ -334,7 +334,8 @@ class Trainer:
         """Take over another run's weights, and nothing else of it."""
         other, meta = checkpoint.load_agent(path)
         ours = self.meta.agent
-        alike = replace(ours, layers=meta.agent.layers, recollect=meta.agent.recollect)
+        free = ("layers", "recollect", "trial_memory", "forget_transformed")
+        alike = replace(ours, **{name: getattr(meta.agent, name) for name in free})
         if meta.agent.layers > ours.layers or meta.agent != alike:
             raise checkpoint.CheckpointError(
                 f"{path} holds an agent of another shape: {meta.agent}, not {ours}"

@@ -209,10 +209,11 @@ def test_evaluations_come_when_due_and_the_best_agent_is_kept(tmp_path):
     assert kinds.count("active") == kinds.count("validation") == 3
 
 
-def test_a_run_may_begin_from_another_runs_weights(tmp_path):
+@pytest.mark.parametrize("forgets", [{}, {"forget_transformed": True}, {"trial_memory": True}])
+def test_a_run_may_begin_from_another_runs_weights(tmp_path, forgets):
     first = trainer(tmp_path / "first").train()
     training = replace(TRAINING, start=str(tmp_path / "first"))
-    second = trainer(tmp_path / "second", training)
+    second = trainer(tmp_path / "second", training, replace(AGENT, **forgets))
     for name, value in second.agent.state_dict().items():
         assert torch.equal(value, first.state_dict()[name]), name
     assert (second.state.step, second.state.frames) == (0, 0)
