@@ -1,6 +1,9 @@
-"""Label-preserving changes of batches: small shifts, and whole episodes mirrored.
+"""Label-preserving changes of batches: small shifts, whole episodes mirrored, lapses of memory.
 
 Never colors: they are what the sentences speak of.
+
+At a lapse an agent with `forget_transformed` forgets what it saw since the latest choice. One that
+never has any can still go back to what it saw at the very moment of a transform.
 """
 
 from dataclasses import dataclass, replace
@@ -28,21 +31,33 @@ class Changes:
     Attributes:
         down, right: int64 (B,), pixels by which images move.
         mirror: bool (B,), whether left and right are swapped.
+        lapses: int64 (B,), from which its lapses are drawn.
+        lapse: how likely one is at each step of a search.
     """
 
     down: NDArray[np.int64]
     right: NDArray[np.int64]
     mirror: NDArray[np.bool_]
+    lapses: NDArray[np.int64]
+    lapse: float
 
     @classmethod
     def draw(cls, episodes: int, config: TrainingConfig, key: tuple[int, ...]) -> "Changes":
         """Drawn for a whole batch before it is shared out, so that sharing changes nothing."""
         rng = np.random.default_rng((config.seed, _AUGMENT, *key))
         shifts = rng.integers(-config.shift, config.shift + 1, (2, episodes))
-        return cls(shifts[0], shifts[1], rng.random(episodes) < config.mirror)
+        mirror = rng.random(episodes) < config.mirror
+        lapses = rng.integers(2**62, size=episodes)
+        return cls(shifts[0], shifts[1], mirror, lapses, config.lapse)
 
     def __getitem__(self, rows: slice) -> "Changes":
-        return Changes(self.down[rows], self.right[rows], self.mirror[rows])
+        return replace(
+            self,
+            down=self.down[rows],
+            right=self.right[rows],
+            mirror=self.mirror[rows],
+            lapses=self.lapses[rows],
+        )
 
     def __len__(self) -> int:
         return len(self.mirror)
@@ -64,11 +79,24 @@ def change(batch: Batch, changes: Changes) -> Batch:
         inputs = replace(inputs, images=inputs.images[frames, view])
     else:
         _look_from(inputs, changes)
+    if changes.lapse:
+        inputs = replace(inputs, transformed=inputs.transformed | _lapses(batch, changes))
     if changes.mirror.any():
         actions = _turned(inputs.previous_actions, mirror[:, None])
         inputs = replace(inputs, previous_actions=actions)
         targets = replace(targets, labels=_turned(targets.labels, mirror[:, None]))
     return Batch(inputs, targets)
+
+
+def _lapses(batch: Batch, changes: Changes) -> Tensor:
+    """bool (B, T), the steps of searches at which something is forgotten; never the first."""
+    drawn = torch.zeros_like(batch.inputs.transformed)
+    for row, (seed, length) in enumerate(
+        zip(changes.lapses.tolist(), batch.inputs.lengths.tolist(), strict=True)
+    ):
+        lapses = np.random.default_rng(seed).random(length - 1) < changes.lapse
+        drawn[row, 1:length] = torch.from_numpy(lapses)
+    return drawn & batch.searching
 
 
 def _look_from(inputs: Inputs, changes: Changes) -> None:

@@ -34,8 +34,9 @@ class Inputs(_Movable):
         instructions: int64 (B, T, L) word ids, 0 = padding.
         previous_actions: int64 (B, T), the executed action; `AgentConfig.no_action` at first.
         previous_rewards: float32 (B, T), 0 at first.
-        transformed: bool (B, T), whether the previous action has transformed something; read only
-            with `AgentConfig.forget_transformed`.
+        transformed: bool (B, T), whether the previous action has transformed something, or in
+            training a lapse makes as if (see `agents.augment`); read only with
+            `AgentConfig.forget_transformed`.
         trials: int64 (B, T), index of the trial; read only with `AgentConfig.trial_memory`, and by
             `agents.recollection` for its targets.
     """

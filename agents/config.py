@@ -176,6 +176,8 @@ class TrainingConfig:
         reward_weight: of the reward loss, if the agent has that head.
         mirror: probability that an episode is mirrored, with left and right turns swapped.
         shift: largest random shift of an episode's images, in pixels.
+        lapse: probability, at each step of a search, that an agent with `forget_transformed`
+            forgets as if something had been transformed; in training only (see `agents.augment`).
         leave_open: do not say of words that they are wrong where the demonstrations never put
             them together with the rest of the sentence (see `agents.unmet`): for rooms that hold
             some combinations only.
@@ -214,6 +216,7 @@ class TrainingConfig:
     reward_weight: float = 0.1
     mirror: float = 0.5
     shift: int = 2
+    lapse: float = 0.0
     leave_open: bool = False
     precision: Precision = "auto"
     seed: int = 0
@@ -246,8 +249,9 @@ class TrainingConfig:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         if not 0.0 <= self.glimpses < 1.0:
             raise ValueError(f"glimpses is a share below 1, got {self.glimpses}")
-        if not 0.0 <= self.mirror <= 1.0:
-            raise ValueError(f"mirror is a probability, got {self.mirror}")
+        for name in ("mirror", "lapse"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
         if not self.glimpses <= self.freeze_at <= 1.0:
             raise ValueError(
                 "freeze_at is a share of at most 1 and not below glimpses "

@@ -89,7 +89,7 @@ def plain(training: TrainingConfig) -> TrainingConfig:
 
 
 #: Arms that learn otherwise than the others, or from another expert: not only told other things.
-ODD_ARMS = ("one_trial", "none_whole", "remembering", "straight")
+ODD_ARMS = ("one_trial", "none_whole", "forgetting", "straight")
 
 
 def test_arms_of_an_experiment_differ_in_nothing_but_what_they_are_told() -> None:

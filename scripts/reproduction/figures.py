@@ -17,7 +17,7 @@ _ARMS: Final = {
     "full": "#0b6e99",
     "none": "#b0413e",
     "one_trial": "#8a6fb0",
-    "remembering": "#8a6fb0",
+    "forgetting": "#8a6fb0",
     "straight": "#4d9a9a",
     "none_whole": "#d98880",
     "plain": "#8a6fb0",

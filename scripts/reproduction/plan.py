@@ -29,8 +29,10 @@ _VAIN: Final = {**_NOISE, "vain_actions": 0.05}
 _CAREFUL: Final = {**_VAIN, "look_again": True}
 #: As what was seen before a transform is no longer so, it need not be remembered.
 _FORGETFUL: Final = {"forget_transformed": True}
-#: Options that agents of earlier plans did not have: part of a plan where they are used.
-_LATER: Final = {"forget_transformed": False}
+#: And what was seen at the very moment of it must not do instead.
+_LAPSING: Final = {"lapse": 0.03}
+#: Options that earlier plans did not have: part of a plan where they are used.
+_LATER: Final = {"forget_transformed": False, "lapse": 0.0}
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
 _WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0}
 
@@ -124,9 +126,11 @@ class Cell:
         """All that decides what the cell finds, presets and defaults included."""
         if self.training is None:
             return asdict(self)
-        agent = asdict(self.agent_config)
-        known = {name: agent[name] for name in agent if (name, agent[name]) not in _LATER.items()}
-        return {**asdict(self), "agent_config": known}
+        plan = {**asdict(self), "agent_config": asdict(self.agent_config)}
+        for part in ("training", "agent_config"):
+            used = {k: v for k, v in plan[part].items() if (k, v) not in _LATER.items()}
+            plan[part] = used
+        return plan
 
     @property
     def digest(self) -> str:
@@ -315,15 +319,17 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
                 rooms=rooms,
                 explained=explained,
                 agent_changes=changes,
+                trained=trained,
                 frames=sizes.intervention_frames,
             )
-            for arm, explained, expert, changes in (
-                ("full", True, _CAREFUL, _FORGETFUL),
-                ("none", False, _CAREFUL, _FORGETFUL),
-                # Who remembers which object was changed need not look what has become odd.
-                ("remembering", True, _CAREFUL, {}),
+            for arm, explained, expert, changes, trained in (
+                ("full", True, _CAREFUL, _FORGETFUL, _LAPSING),
+                ("none", False, _CAREFUL, _FORGETFUL, _LAPSING),
+                # Who knows which object was changed need not look what has become odd: it is the
+                # first that is seen after a transform.
+                ("forgetting", True, _CAREFUL, _FORGETFUL, {}),
                 # Who goes straight on after a transform never shows what makes it right.
-                ("straight", True, _VAIN, {}),
+                ("straight", True, _VAIN, {}, {}),
             )
             if seed == 0 or arm in ("full", "none")
         ]

@@ -272,8 +272,9 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             "*hard_any* any dimension is rewarded). *hard_seen* is the control: as hard, in a "
             "dimension that was hard in training too. The expert looks at all objects again "
             "after a transform, but for *straight*, where it goes on at once to what it made "
-            "odd. *Full* and *none* forget at a transform what they saw of the room before; "
-            "*remembering* and *straight* do not. " + PRACTICE,
+            "odd. At a transform, all but *straight* forget what they saw of the room before; "
+            "*full* and *none* do so in training at any step of a search, with a probability "
+            "of 0.03. " + PRACTICE,
             columns=_hard_columns,
             targets=tuple(
                 target
@@ -293,7 +294,7 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             ),
             against=tuple(
                 ("full", other, ("hard: test", "hard_any: test", "hard: made odd in it"))
-                for other in ("none", "remembering", "straight")
+                for other in ("none", "forgetting", "straight")
             ),
             curves=("hard", "train"),
             bars=("hard: test", "hard_seen: test", "hard: made odd in it", "train: test"),

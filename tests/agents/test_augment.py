@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -18,7 +20,7 @@ def fresh():
 
 
 def changes(down=(0, 0, 0), right=(0, 0, 0), mirror=(False, False, False)) -> Changes:
-    return Changes(np.array(down), np.array(right), np.array(mirror))
+    return Changes(np.array(down), np.array(right), np.array(mirror), np.arange(3), 0.0)
 
 
 def frames(batch):
@@ -89,3 +91,25 @@ def test_what_is_drawn_depends_on_seed_and_place_alone():
 def test_no_augmentation_leaves_batches_as_they_are():
     nothing = Changes.draw(3, TrainingConfig(shift=0, mirror=0.0), (0,))
     assert torch.equal(change(fresh(), nothing).inputs.images, fresh().inputs.images)
+
+
+def test_lapses_come_in_searches_only_as_often_as_asked_and_the_same_for_any_share():
+    often = replace(TrainingConfig(), lapse=0.3)
+    data = MadeUp(200, shortest=30, longest=60)
+    config = tiny(image_size=(16, 16), forget_transformed=True)
+    episodes = [data.episode(i) for i in range(len(data))]
+    words = Words(config.sentence_words)
+    plain = collate(episodes, config, words)
+    drawn = Changes.draw(len(data), often, (0, 0))
+    lapsed = change(collate(episodes, config, words), drawn).inputs.transformed
+    assert (lapsed & plain.inputs.transformed).equal(plain.inputs.transformed), "transforms stay"
+    more = lapsed & ~plain.inputs.transformed
+    assert not more[:, 0].any()
+    assert not more[~plain.searching].any()
+    share = more.sum() / (plain.searching & ~plain.inputs.transformed)[:, 1:].sum()
+    assert 0.27 < share < 0.33
+    part = change(collate(episodes[50:90], config, words), drawn[50:90]).inputs.transformed
+    assert part.equal(lapsed[50:90, : part.shape[1]])
+    never = Changes.draw(len(data), TrainingConfig(), (0, 0))
+    untouched = change(collate(episodes, config, words), never).inputs.transformed
+    assert untouched.equal(plain.inputs.transformed)
