@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.batches import has_transformed
 from agents.checkpoint import load_agent
 from agents.memory import Cache
 from agents.model import Agent
-from oddoneout.actions import TRANSFORMS
 from oddoneout.demos.rollout import Decision, Moment
 from oddoneout.rules import language
 
@@ -107,9 +107,9 @@ class AgentPolicy:
         """Whether the previous action was a transform that changed the picture."""
         before = self._latest.get(moment.slot)
         self._latest[moment.slot] = moment.image
-        if before is None or moment.previous_action not in TRANSFORMS:
+        if before is None or moment.previous_action is None:
             return False
-        return not np.array_equal(before, moment.image)
+        return has_transformed(moment.previous_action, before, moment.image)
 
     def _draw(self, likely: NDArray[np.float64], rng: np.random.Generator) -> int:
         if self.temperature == 0.0:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Final, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -239,12 +239,16 @@ def collate(
     )
 
 
+def has_transformed(action: int, before: NDArray[Any], after: NDArray[Any]) -> bool:
+    """Whether an action was a transform that did something: the picture (or its features) changed,
+    though nothing has moved."""
+    return action in TRANSFORMS and not np.array_equal(before, after)
+
+
 def _transformed(seen: Seen) -> NDArray[np.bool_]:
-    """(T,) where a transform did something: the picture changed, though nothing has moved."""
-    tried = np.flatnonzero(np.isin(seen.actions[:-1], list(TRANSFORMS)))
-    done = np.zeros(len(seen.actions), np.bool_)
-    done[tried + 1] = [np.any(seen.images[step] != seen.images[step + 1]) for step in tried]
-    return done
+    """(T,) at which steps something has just been transformed."""
+    steps = zip(seen.actions.tolist(), itertools.pairwise(seen.images), strict=False)
+    return np.array([False, *(has_transformed(action, *pair) for action, pair in steps)])
 
 
 def _coming(
