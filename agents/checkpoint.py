@@ -99,7 +99,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], Meta]:
             meta = _meta(path, json.loads(header))
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+        raise CheckpointError(f"{path} is damaged, or no checkpoint: {error}") from error
 
 
 def load_agent(path: Path | str, image_size: tuple[int, int] | None = None) -> tuple[Agent, Meta]:
@@ -113,14 +113,26 @@ def load_agent(path: Path | str, image_size: tuple[int, int] | None = None) -> t
         FileNotFoundError: if there is no checkpoint.
         CheckpointError: if it is damaged, or of another vocabulary, action set or image size.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / (FINAL if (path / FINAL).exists() else LAST)
+    path = _file_of(Path(path))
     tensors, meta = read(path)
     check(path, meta, image_size)
     agent = Agent(meta.agent)
     fill(path, agent, weights(tensors))
     return agent.eval(), meta
+
+
+def _file_of(path: Path) -> Path:
+    """The checkpoint that a run directory stands for; a file stands for itself."""
+    if not path.is_dir():
+        return path
+    found = next((file for name in (FINAL, LAST) if (file := path / name).exists()), None)
+    if found is None:
+        others = ", ".join(sorted(file.name for file in path.glob("*.safetensors")))
+        raise FileNotFoundError(
+            f"{path} is no run: it holds neither {FINAL} nor {LAST}"
+            + (f"; name one of {others} in it" if others else "")
+        )
+    return found
 
 
 def weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

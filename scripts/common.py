@@ -212,7 +212,7 @@ def _checkpoint(name: str, temperature: float | None) -> NamedPolicy:
     try:
         policy = load_policy(path) if temperature is None else load_policy(path, temperature)
     except (ValueError, OSError) as error:
-        raise UserError(f"{name}: {error}") from error
+        raise UserError(f"--policy: {error}") from error
     run = path if path.is_dir() else path.parent
     name = run.resolve().name if path.is_dir() or path.stem in ("final", "last") else path.stem
     return NamedPolicy(policy, name, policy.image_size, policy.temperature)

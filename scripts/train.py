@@ -1,6 +1,7 @@
 """Train an agent on demonstrations. The same command again goes on where the run stopped.
 
 python -m scripts.train --data DEMOS --out RUN --preset cpu --frames 1000000
+
 torchrun --nproc-per-node 2 -m scripts.train --data DEMOS --out RUN --preset gpu
 """
 
@@ -144,7 +145,7 @@ def train(args: Arguments) -> None:
 
 
 def main() -> None:
-    args = tyro.cli(Arguments, description=__doc__)
+    args = tyro.cli(Arguments, prog="python -m scripts.train", description=__doc__)
     try:
         train(args)
     except ValueError as error:

@@ -101,6 +101,14 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, agent):
         load_agent(tmp_path / "nothing.safetensors")
 
 
+def test_a_directory_that_is_no_run_is_refused_by_what_it_holds(tmp_path, agent):
+    with pytest.raises(FileNotFoundError, match=r"no run: .*last\.safetensors$"):
+        load_agent(tmp_path)
+    store(tmp_path / "color.safetensors", agent)
+    with pytest.raises(FileNotFoundError, match=r"name one of color\.safetensors in it"):
+        load_agent(tmp_path)
+
+
 def test_weights_of_another_shape_are_refused(tmp_path, agent):
     tensors = {f"agent.{k}": v for k, v in agent.state_dict().items()}
     other = replace(meta_of(agent), agent=tiny(width=64))
