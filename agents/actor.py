@@ -1,5 +1,6 @@
 """A trained agent as a policy: it acts, and may say what it thinks it is being told."""
 
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.batches import has_transformed
 from agents.checkpoint import load_agent
+from agents.marks import REACH, marks, stillness
 from agents.memory import Cache
 from agents.model import Agent
 from oddoneout.demos.rollout import Decision, Moment
@@ -16,6 +17,24 @@ from oddoneout.rules import language
 
 #: Keeps the draws of acting apart from the environment's, which start from the same seed.
 _ACTING = 0xAC7
+
+
+class _Latest:
+    """The latest steps of one episode, as many as `marks` reach back to."""
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[int, bool]] = deque(maxlen=REACH)
+        self._image: NDArray[np.uint8] | None = None
+
+    def after(self, action: int, image: NDArray[np.uint8]) -> tuple[bool, bool]:
+        """Whether something has now been transformed, and a choice settled, given the previous
+        action and the picture."""
+        still = self._image is not None and bool(stillness(np.stack((self._image, image)))[1])
+        self._image = image
+        self._steps.append((int(action), still))
+        actions, stood = zip(*self._steps, strict=True)
+        transformed, settled = marks(np.array(actions), np.array(stood))
+        return bool(transformed[-1]), bool(settled[-1])
 
 
 class AgentPolicy:
@@ -38,7 +57,7 @@ class AgentPolicy:
         self._cache: Cache = agent.begin(0, self.device)
         self._fresh: set[int] = set()
         self._trials: dict[int, int] = {}
-        self._latest: dict[int, NDArray[np.uint8]] = {}
+        self._latest: dict[int, _Latest] = {}
         self._generators: dict[int, np.random.Generator] = {}
 
     @property
@@ -66,6 +85,7 @@ class AgentPolicy:
         actions = np.full(count, config.no_action, np.int64)
         rewards = np.zeros(count, np.float32)
         transformed = np.zeros(count, np.bool_)
+        settled = np.zeros(count, np.bool_)
         for moment in moments:
             if moment.image.shape != images.shape[1:]:
                 raise ValueError(
@@ -77,13 +97,17 @@ class AgentPolicy:
             rewards[moment.slot] = moment.previous_reward
             if moment.previous_action is not None:
                 actions[moment.slot] = moment.previous_action
-            transformed[moment.slot] = self._transformed(moment)
+            if config.forget_transformed:
+                latest = self._latest.setdefault(moment.slot, _Latest())
+                found = latest.after(actions[moment.slot], moment.image)
+                transformed[moment.slot], settled[moment.slot] = found
         logits, states, self._cache = self.agent.step(
             torch.from_numpy(images).to(self.device),
             torch.from_numpy(instructions).to(self.device),
             torch.from_numpy(actions).to(self.device),
             torch.from_numpy(rewards).to(self.device),
             torch.from_numpy(transformed).to(self.device),
+            torch.from_numpy(settled).to(self.device),
             self._cache,
         )
         said = self.agent.speak(states[rows]).cpu().numpy() if self.speak else None
@@ -102,14 +126,6 @@ class AgentPolicy:
                 )
             )
         return decisions
-
-    def _transformed(self, moment: Moment) -> bool:
-        """Whether the previous action was a transform that changed the picture."""
-        before = self._latest.get(moment.slot)
-        self._latest[moment.slot] = moment.image
-        if before is None or moment.previous_action is None:
-            return False
-        return has_transformed(moment.previous_action, before, moment.image)
 
     def _draw(self, likely: NDArray[np.float64], rng: np.random.Generator) -> int:
         if self.temperature == 0.0:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from agents.augment import Changes, change
 from agents.batch import IGNORED, Batch, Inputs, Targets
 from agents.config import AgentConfig, TrainingConfig
+from agents.marks import marks, stillness
 from agents.unmet import nothing_unmet
-from oddoneout.actions import TRANSFORMS
-from oddoneout.demos.trajectory import Seen, Trajectory
+from oddoneout.demos.trajectory import Trajectory
 from oddoneout.rules import language
 
 T = TypeVar("T")
@@ -191,6 +191,7 @@ def collate(
     previous_actions = np.full((rows, steps), config.no_action, np.int64)
     previous_rewards = np.zeros((rows, steps), np.float32)
     transformed = np.zeros((rows, steps), np.bool_)
+    settled = np.zeros((rows, steps), np.bool_)
     trials = np.zeros((rows, steps), np.int64)
     labels = np.full((rows, steps), IGNORED, np.int64)
     told = np.zeros((rows, steps), np.int64)
@@ -206,7 +207,9 @@ def collate(
         previous_actions[row, 1:n] = seen.actions[:-1]
         previous_rewards[row, 1:n] = seen.rewards[:-1]
         if config.forget_transformed:
-            transformed[row, :n] = _transformed(seen)
+            transformed[row, :n], settled[row, :n] = marks(
+                previous_actions[row, :n], stillness(seen.images)
+            )
         trials[row, :n] = said.trials
         trials[row, n:] = said.trials[-1]
         labels[row, :n] = said.labels
@@ -225,6 +228,7 @@ def collate(
             previous_actions=tensor(previous_actions),
             previous_rewards=tensor(previous_rewards),
             transformed=tensor(transformed),
+            settled=tensor(settled),
             trials=tensor(trials),
         ),
         Targets(
@@ -237,18 +241,6 @@ def collate(
             apart=nothing_unmet(config.vocabulary) if apart is None else apart,
         ),
     )
-
-
-def has_transformed(action: int, before: NDArray[Any], after: NDArray[Any]) -> bool:
-    """Whether an action was a transform that did something: the picture (or its features) changed,
-    though nothing has moved."""
-    return action in TRANSFORMS and not np.array_equal(before, after)
-
-
-def _transformed(seen: Seen) -> NDArray[np.bool_]:
-    """(T,) at which steps something has just been transformed."""
-    steps = zip(seen.actions.tolist(), itertools.pairwise(seen.images), strict=False)
-    return np.array([False, *(has_transformed(action, *pair) for action, pair in steps)])
 
 
 def _coming(

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agents.config import AgentConfig
-from oddoneout.actions import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,39 +40,37 @@ class Cache:
         kept = self.kept | rows[:, None]
         return Cache(self.keys, self.values, lengths, kept, begun, int(lengths.max()))
 
-    def after(self, actions: Tensor, transformed: Tensor) -> "Cache":
-        """Without what is `forgotten` now, after those actions, int64 and bool (B,)."""
+    def after(self, transformed: Tensor, settled: Tensor) -> "Cache":
+        """Without what is `forgotten` now: bool (B,) twice."""
         steps = torch.arange(self.kept.shape[1], device=self.kept.device)
         past = (steps >= self.begun[:, None]) & (steps < self.lengths[:, None])
         begun = torch.where(transformed, self.lengths, self.begun)
         return replace(
             self,
             kept=self.kept & ~(past & transformed[:, None]),
-            begun=torch.where(actions == Action.CHOOSE, self.lengths + 1, begun),
+            begun=torch.where(settled, self.lengths + 1, begun),
         )
 
 
-def forgotten(actions: Tensor, transformed: Tensor) -> Tensor:
+def forgotten(transformed: Tensor, settled: Tensor) -> Tensor:
     """What a transform leaves behind: all since the latest choice or transform before it.
 
     A room is not what it was once something in it has been transformed; who goes by what was seen
     before can learn what to do after which transform without ever looking at what it made. What a
-    choice brought is seen at the step after it, which stays.
+    choice brought stays: it is seen before the choice is settled.
 
     Args:
-        actions: int64 (B, T), previous actions.
-        transformed: bool (B, T), which of them have transformed something.
+        transformed, settled: bool (B, T), as in `agents.batch.Inputs`.
 
     Returns:
         bool (B, T, T): whether at a step (second axis) an earlier one (third axis) is forgotten.
     """
-    steps = torch.arange(actions.shape[1], device=actions.device)
+    steps = torch.arange(transformed.shape[1], device=transformed.device)
     never = len(steps)
-    chosen = actions == Action.CHOOSE
     # The next choice or transform decides what becomes of a step, and only a transform takes it.
-    ends = torch.where(chosen | transformed, steps, never)
+    ends = torch.where(settled | transformed, steps, never)
     coming = F.pad(ends[:, 1:], (0, 1), value=never).flip(1).cummin(1).values.flip(1)
-    taken = F.pad(transformed, (0, 1)).gather(1, coming) & ~chosen
+    taken = F.pad(transformed, (0, 1)).gather(1, coming) & ~settled
     until = torch.where(taken, coming, never)
     return until[:, None, :] <= steps[None, :, None]
 
@@ -101,13 +98,13 @@ class Memory(nn.Module):
         """The layers, first to last."""
         return cast("Iterable[Layer]", self.stack)
 
-    def forward(self, x: Tensor, trials: Tensor, actions: Tensor, transformed: Tensor) -> Tensor:
+    def forward(self, x: Tensor, trials: Tensor, transformed: Tensor, settled: Tensor) -> Tensor:
         """Whole episodes.
 
         Args:
             x: (B, T, D); padding on the right.
             trials: int64 (B, T), never falling within a row; read only with `trial_memory`.
-            actions, transformed: int64 and bool (B, T), as `forgotten` takes them; read only with
+            transformed, settled: bool (B, T), as `forgotten` takes them; read only with
                 `forget_transformed`.
 
         Returns:
@@ -121,7 +118,7 @@ class Memory(nn.Module):
         if self.config.trial_memory:
             mask = (trials[:, :, None] == trials[:, None, :]).tril()[:, None]
         if self.config.forget_transformed:
-            known = (~forgotten(actions, transformed)).tril()[:, None]
+            known = (~forgotten(transformed, settled)).tril()[:, None]
             mask = known if mask is None else mask & known
         turns = self.turns[: x.shape[1]]
         for layer in self.layers:
@@ -143,9 +140,14 @@ class Memory(nn.Module):
         )
 
     def step(
-        self, x: Tensor, cache: Cache, actions: Tensor, transformed: Tensor
+        self, x: Tensor, cache: Cache, transformed: Tensor, settled: Tensor
     ) -> tuple[Tensor, Cache]:
-        """One step of each episode, after those actions: (B, D) -> (B, D) and the longer cache.
+        """One step of each episode: (B, D) -> (B, D) and the longer cache.
+
+        Args:
+            x: (B, D).
+            cache: of the steps before; spent.
+            transformed, settled: bool (B,), of this step, as in `forward`.
 
         Raises:
             ValueError: if an episode outgrows the context.
@@ -153,7 +155,7 @@ class Memory(nn.Module):
         longest = cache.longest + 1
         self._check(longest)
         if self.config.forget_transformed:
-            cache = cache.after(actions, transformed)
+            cache = cache.after(transformed, settled)
         turns = self.turns[cache.lengths][:, None, None]
         seen = torch.arange(longest, device=x.device) <= cache.lengths[:, None]
         seen &= cache.kept[:, :longest]

@@ -129,7 +129,7 @@ class Agent(nn.Module):
         features = self._features(inputs.images)
         tokens = self._tokens(inputs, features)
         if remember:
-            states = self.memory(tokens, inputs.trials, inputs.previous_actions, inputs.transformed)
+            states = self.memory(tokens, inputs.trials, inputs.transformed, inputs.settled)
         else:
             states = self.memory.norm(tokens)
         return Outputs(logits=self.policy(states).float(), states=states, features=features)
@@ -145,6 +145,7 @@ class Agent(nn.Module):
         previous_actions: Tensor,
         previous_rewards: Tensor,
         transformed: Tensor,
+        settled: Tensor,
         cache: Cache,
     ) -> tuple[Tensor, Tensor, Cache]:
         """One step of B episodes, each at its own length.
@@ -154,7 +155,7 @@ class Agent(nn.Module):
             instructions: int64 (B, L).
             previous_actions: int64 (B,), `config.no_action` at an episode's first step.
             previous_rewards: float32 (B,).
-            transformed: bool (B,), as in `Inputs`.
+            transformed, settled: bool (B,), as in `Inputs`.
             cache: from `begin` or the previous step, which it takes over: do not use it again.
                 Rows whose episode begins anew must be reset first (`Cache.reset`), and with
                 `trial_memory` also rows whose trial does.
@@ -165,7 +166,7 @@ class Agent(nn.Module):
         token = self.encoder(images) + self._context(
             instructions, previous_actions, previous_rewards
         )
-        states, cache = self.memory.step(token, cache, previous_actions, transformed)
+        states, cache = self.memory.step(token, cache, transformed, settled)
         return self.policy(states).float(), states, cache
 
     def speak(self, states: Tensor) -> Tensor:
@@ -211,7 +212,7 @@ class Agent(nn.Module):
         if self.recollection is not None:
             inputs, gone = batch.inputs, None
             if self.config.forget_transformed:
-                gone = forgotten(inputs.previous_actions, inputs.transformed)
+                gone = forgotten(inputs.transformed, inputs.settled)
             asked, said = recollections(batch, self.config.vocabulary, gone)
             recollected = self.recollection(states[asked]).unflatten(-1, (-1, KINDS))
         decoder = self.decoder

@@ -371,7 +371,7 @@ def measure(
     most: int = 64,
 ) -> dict[str, float]:
     """Losses and accuracies on demonstrations, unchanged, over at most that many batches."""
-    plain = replace(config, shift=0, mirror=0.0, seed=0)
+    plain = replace(config, shift=0, mirror=0.0, lapse=0.0, seed=0)
     batches = Batches(demonstrations, agent.config, plain)
     means = progress.Means()
     for portion in itertools.islice(batches.stream(), min(most, len(batches.order.epoch(0)))):

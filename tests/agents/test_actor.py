@@ -66,12 +66,16 @@ def test_an_agent_that_forgets_acts_as_it_was_trained(agent):
     forgetful = Agent(replace(CONFIG, forget_transformed=True)).eval()
     forgetful.load_state_dict(agent.state_dict())
     episode = MadeUp(1, shortest=40, longest=40).episode(0)
-    for step in (10, 20):  # a transform that does something, and one that does not
+    # Transforms that do something, and one that does not; a choice between them that is settled.
+    for step in (10, 20, 32):
         episode.seen.actions[step] = Action.TRANSFORM_TEXTURE
     episode.seen.images[21] = episode.seen.images[20]
+    episode.seen.actions[25] = Action.CHOOSE
+    episode.seen.images[26:29] = episode.seen.images[25]
     batch = collate([episode], forgetful.config, Words(CONFIG.sentence_words))
     assert batch.inputs.transformed[0, 11]
     assert not batch.inputs.transformed[0, 21]
+    assert batch.inputs.settled[0, 28]
     policy = AgentPolicy(forgetful, temperature=0.0)
     policy.begin(0, 0)
     seen = [policy.decide([moment(0, episode, t)])[0].probabilities for t in range(40)]

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from agents.memory import Memory, forgotten
-from oddoneout.actions import Action
 from tests.agents.examples import tiny
 
 
@@ -15,27 +14,23 @@ def stream(rows, steps, config, seed=0):
     return torch.randn(rows, steps, config.width, generator=torch.Generator().manual_seed(seed))
 
 
-def no_actions(x):
-    return torch.full(x.shape[:2], Action.NOOP)
-
-
 def nothing(x):
     return torch.zeros(x.shape[:2], dtype=torch.bool)
 
 
-def whole(memory, x, trials=None, actions=None, transformed=None):
+def whole(memory, x, trials=None, transformed=None, settled=None):
     trials = torch.zeros(x.shape[:2], dtype=torch.int64) if trials is None else trials
-    actions = no_actions(x) if actions is None else actions
-    return memory(x, trials, actions, nothing(x) if transformed is None else transformed)
+    transformed = nothing(x) if transformed is None else transformed
+    return memory(x, trials, transformed, nothing(x) if settled is None else settled)
 
 
 @torch.no_grad()
-def stepped(memory, x, cache, actions=None, transformed=None):
-    actions = no_actions(x) if actions is None else actions
+def stepped(memory, x, cache, transformed=None, settled=None):
     transformed = nothing(x) if transformed is None else transformed
+    settled = nothing(x) if settled is None else settled
     states = []
     for t in range(x.shape[1]):
-        state, cache = memory.step(x[:, t], cache, actions[:, t], transformed[:, t])
+        state, cache = memory.step(x[:, t], cache, transformed[:, t], settled[:, t])
         states.append(state)
     return torch.stack(states, dim=1), cache
 
@@ -56,7 +51,7 @@ def test_rows_begin_anew_at_different_times():
     cache, states = memory.begin(3, "cpu"), []
     for t in range(30):
         cache = cache.reset(torch.tensor([t == start for start in starts]))
-        state, cache = memory.step(x[:, t], cache, no_actions(x)[:, t], nothing(x)[:, t])
+        state, cache = memory.step(x[:, t], cache, nothing(x)[:, t], nothing(x)[:, t])
         states.append(state)
     slow = torch.stack(states, dim=1)
     for row, start in enumerate(starts):
@@ -106,7 +101,7 @@ def test_trial_memory_step_by_step_equals_all_at_once_when_rows_are_reset():
     for t in range(24):
         if t:
             cache = cache.reset(trials[:, t] != trials[:, t - 1])
-        state, cache = memory.step(x[:, t], cache, no_actions(x)[:, t], nothing(x)[:, t])
+        state, cache = memory.step(x[:, t], cache, nothing(x)[:, t], nothing(x)[:, t])
         states.append(state)
     slow = torch.stack(states, dim=1)
     torch.testing.assert_close(slow, whole(memory, x, trials), rtol=1e-4, atol=1e-4)
@@ -122,14 +117,13 @@ def test_episodes_beyond_the_context_are_refused():
 
 
 def test_a_transform_takes_what_was_seen_since_the_latest_choice():
-    previous = torch.full((1, 11), Action.FORWARD)
-    previous[0, [2, 7]] = Action.CHOOSE
-    transformed = nothing(previous[..., None])
+    transformed, settled = torch.zeros(2, 1, 11, dtype=torch.bool)
     transformed[0, [5, 9]] = True
-    gone = forgotten(previous, transformed)[0]
+    settled[0, [2, 7]] = True
+    gone = forgotten(transformed, settled)[0]
     remembered = [[s for s in range(t + 1) if not gone[t, s]] for t in range(11)]
     assert remembered[4] == [0, 1, 2, 3, 4]
-    assert remembered[5] == [0, 1, 2, 5]  # what the choice brought is seen at 2, and stays
+    assert remembered[5] == [0, 1, 2, 5]  # what the choice brought has been seen by then, and stays
     # What followed a transform stays, too.
     assert remembered[8] == [0, 1, 2, 5, 6, 7, 8]
     assert remembered[10] == [0, 1, 2, 5, 6, 7, 9, 10]
@@ -155,10 +149,10 @@ def test_forgetting_step_by_step_equals_all_at_once(trial_memory):
     memory = memory_of(forget_transformed=True, trial_memory=trial_memory)
     x = stream(4, 60, memory.config)
     draws = torch.randint(9, (4, 60), generator=torch.Generator().manual_seed(1))
-    actions, transformed = draws, draws == Action.TRANSFORM_SHAPE
-    assert forgotten(actions, transformed).any((1, 2)).all()
-    slow, _ = stepped(memory, x, memory.begin(4, "cpu"), actions, transformed)
-    fast = whole(memory, x, None, actions, transformed)
+    transformed, settled = draws == 0, draws == 1
+    assert forgotten(transformed, settled).any((1, 2)).all()
+    slow, _ = stepped(memory, x, memory.begin(4, "cpu"), transformed, settled)
+    fast = whole(memory, x, None, transformed, settled)
     torch.testing.assert_close(slow, fast, rtol=1e-4, atol=1e-4)
 
 
@@ -166,6 +160,6 @@ def test_forgetting_step_by_step_equals_all_at_once(trial_memory):
 def test_who_begins_anew_has_forgotten_nothing():
     memory = memory_of(forget_transformed=True)
     x = stream(1, 12, memory.config)
-    _, spent = stepped(memory, x, memory.begin(1, "cpu"), None, ~nothing(x))
+    _, spent = stepped(memory, x, memory.begin(1, "cpu"), ~nothing(x))
     again, _ = stepped(memory, x, spent.reset(torch.tensor([True])))
     torch.testing.assert_close(again, whole(memory, x), rtol=1e-4, atol=1e-4)

@@ -79,6 +79,7 @@ def test_acting_step_by_step_equals_the_whole_pass(forget):
             inputs.previous_actions[:, t],
             inputs.previous_rewards[:, t],
             inputs.transformed[:, t],
+            inputs.settled[:, t],
             cache,
         )
         torch.testing.assert_close(logits, whole.logits[:, t], rtol=1e-4, atol=1e-4)

@@ -24,8 +24,9 @@ def test_every_agent_loads_and_acts(file):
     instructions = torch.ones(2, agent.config.instruction_words, dtype=torch.int64)
     before = torch.full((2,), agent.config.no_action)
     with torch.no_grad():
+        never = torch.zeros(2, dtype=torch.bool)
         logits, states, _ = agent.step(
-            images, instructions, before, torch.zeros(2), torch.zeros(2) > 0, agent.begin(2)
+            images, instructions, before, torch.zeros(2), never, never, agent.begin(2)
         )
     assert torch.isfinite(logits).all()
     assert agent.speak(states).shape == (2, agent.config.sentence_words)

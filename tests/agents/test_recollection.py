@@ -27,6 +27,7 @@ def told(*steps: str, trials: list[int], explaining: list[bool] | None = None) -
             previous_actions=zeros,
             previous_rewards=zeros.float(),
             transformed=zeros > 0,
+            settled=zeros > 0,
             trials=torch.tensor([trials]),
         ),
         Targets(
@@ -70,7 +71,7 @@ def test_outcomes_are_not_counted_nor_asked_at():
 def test_what_a_transform_made_the_agent_forget_is_not_asked_of_it():
     batch = told(RED_BALL, BLUE_BALL, BLUE_BALL, "", RED_BALL, trials=[0] * 5)
     batch.inputs.transformed[0, 2] = True  # the third look comes after it
-    gone = forgotten(batch.inputs.previous_actions, batch.inputs.transformed)
+    gone = forgotten(batch.inputs.transformed, batch.inputs.settled)
     assert said(batch, "ball", gone) == [1, 2, 1, 1, 2]
     assert said(batch, "red", gone) == [1, 1, 0, 0, 1]
     assert said(batch, "blue", gone) == [0, 1, 1, 1, 1]
