@@ -92,9 +92,7 @@ def summary(scores: Scores) -> dict[str, float]:
     if scores.experiments:
         values["return"] = scores.mean_return.value
         values |= {f"experiment{i + 1}": e.value for i, e in enumerate(scores.experiments)}
-    values |= {
-        f"odd_in_{name}": share.value for name, share in scores.odd_in.items() if share.value
-    }
+    values |= {f"odd_in_{name}": share.value for name, share in scores.odd_in.items()}
     values |= {
         f"says_{kind}": spoken.accuracy.value
         for kind, spoken in scores.says.items()

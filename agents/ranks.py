@@ -60,13 +60,13 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
-    def agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
-        """The first process's seconds, and whether any process was asked to stop."""
+    def agree(self, seconds: float, talk: bool, stop: bool) -> tuple[float, bool, bool]:
+        """The first process's seconds, and whether it will talk; whether any was asked to stop."""
         if self.ranks == 1:
-            return seconds, stop
-        mine = torch.tensor([seconds if self.first else 0.0, float(stop)], device=self.device)
-        first, stops = self.total(mine).tolist()
-        return first, stops > 0
+            return seconds, talk, stop
+        mine = [seconds, float(talk)] if self.first else [0.0, 0.0]
+        first, talks, stops = self.total(torch.tensor([*mine, stop], device=self.device)).tolist()
+        return first, talks > 0, stops > 0
 
     def everyone(self, value: T) -> list[T]:
         """The values that all processes hand in, by rank; each of them gets all."""

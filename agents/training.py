@@ -54,6 +54,17 @@ class RunOptions:
     device: str = "auto"
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("max_minutes", "log_seconds", "save_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if self.passes < 1 or self.evaluate_frames < 0:
+            raise ValueError(
+                "passes must be at least 1 and evaluate_frames at least 0, "
+                f"got {self.passes} and {self.evaluate_frames}"
+            )
+
 
 @dataclass(slots=True)
 class State:
@@ -109,6 +120,8 @@ class Trainer:
 
     Raises:
         CheckpointError: if the run found there is of another shape or other settings.
+        ValueError: for settings that contradict each other, or episodes that outgrow the agent's
+            context.
     """
 
     def __init__(
@@ -129,8 +142,7 @@ class Trainer:
         self.evaluation, self.on_step, self.say = evaluation, on_step, say
         self.ranks = Ranks.join(options.device)
         torch.manual_seed(training.seed)
-        if training.freeze_at < 1.0 and agent.reconstruct:
-            raise ValueError("an agent that redraws pictures needs them: freeze_at must be 1")
+        _check(agent, training, [demonstrations, *([validation] if validation else [])])
         self.agent = Agent(agent).to(self.ranks.device)
         if options.compile:
             self.agent.encoder.compile(dynamic=True)
@@ -207,12 +219,13 @@ class Trainer:
         while self.done < 1.0:
             before = self.state.frames
             self._advance(next(portions))
-            if time.monotonic() - self._since[0] > self.options.log_seconds:
-                self._log(record)
             now = time.monotonic()
-            seconds, stop = self.ranks.agree(now - clock, self.stop)
+            talk = now - self._since[0] > self.options.log_seconds
+            seconds, talk, stop = self.ranks.agree(now - clock, talk, self.stop)
             self.state.seconds += seconds
             clock = now
+            if talk:
+                self._log(record)
             if (stage := stage_at(self.config, self.done)) is not self.state.stage:
                 self.state.stage, self.state.position = stage, Position()
                 self._enter(stage)
@@ -234,7 +247,7 @@ class Trainer:
         self._save(checkpoint.FINAL)
         self._save(checkpoint.LAST)
         self.curriculum.clean()
-        if self.ranks.agree(0.0, self.stop)[1]:
+        if self.ranks.agree(0.0, False, self.stop)[-1]:
             raise Interrupted(f"stopped, and finished, at {self.state.frames:,} frames")
 
     def _advance(self, portion: Portion) -> None:
@@ -278,7 +291,7 @@ class Trainer:
     def _log(self, record: progress.Record | None) -> None:
         began, frames = self._since
         self._since = (time.monotonic(), self.state.frames)
-        values = self.means.take()
+        values = self.means.take(self.ranks.total)
         if not all(np.isfinite(value) for value in values.values()):
             raise FloatingPointError(f"training diverged at step {self.state.step}: {values}")
         if record is None or self.state.frames == frames:
@@ -360,6 +373,22 @@ class Trainer:
             self.optimizer.restore(parameter, remembered.get(name, {}))
         self.state = State.from_json(meta.state, self.state.stage)
         self.say(f"going on with {self.run} at {self.state.frames:,} frames")
+
+
+def _check(
+    agent: AgentConfig, training: TrainingConfig, demonstrations: Sequence[Demonstrations]
+) -> None:
+    """What would otherwise come to light hours later, or never."""
+    if training.freeze_at < 1.0 and agent.reconstruct:
+        raise ValueError("an agent that redraws pictures needs them: freeze_at must be 1")
+    if training.lapse and not agent.forget_transformed:
+        raise ValueError("lapse is for an agent that can forget: set forget_transformed of it")
+    longest = max(int(np.max(part.lengths)) for part in demonstrations)
+    if longest > agent.context:
+        raise ValueError(
+            f"an episode of {longest} steps outgrows the agent's context of {agent.context}: "
+            "set AgentConfig.context higher"
+        )
 
 
 @torch.no_grad()

@@ -61,7 +61,7 @@ def machine() -> dict[str, Any]:
     """What the figures were taken on."""
     return {
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": common.processor(),
         "cores": usable_cores(),
         "python": platform.python_version(),
         "versions": dict(_versions()),
@@ -72,12 +72,6 @@ def _versions() -> Iterator[tuple[str, str]]:
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             yield name, importlib.metadata.version(name)
-
-
-def _processor() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def machine_line(of: dict[str, Any]) -> str:
@@ -97,7 +91,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=common.positive, default=5)
     parser.add_argument("--seconds", type=float, default=0.4, help="of one round of one figure")
     parser.add_argument("--num-envs", type=common.positive, default=32, help="of vector, scaling")
-    parser.add_argument("--preset", default="cpu", help="of training: the agent's size")
+    parser.add_argument(
+        "--preset", choices=["tiny", "cpu", "gpu"], default="cpu", help="of training: the agent's"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     args = parser.parse_args()
     out = common.writable(args.json)
@@ -113,6 +109,7 @@ def main() -> None:
             print(f"\n{part.text(result[name])}", flush=True)
     if out is not None:
         common.write_json(out, result)
+        print(f"wrote {out}")
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ def main() -> None:
     print(report(rows))
     if out is not None:
         common.write_json(out, rows)
+        print(f"wrote {out}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """What the scripts share: policies and environments by name, arguments, clear errors."""
 
 import argparse
+import contextlib
 import dataclasses
 import inspect
 import json
 import os
+import platform
 import sys
 import tempfile
 import time
@@ -289,9 +291,21 @@ def writable(path: Path | None) -> Path | None:
     return path
 
 
-def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    print(f"wrote {path}")
+def write_json(path: Path, value: Any, indent: int = 2) -> None:
+    """Write a file that appears whole or not at all, with the folders that it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=indent) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # only Linux tells it there
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 class Progress:

@@ -87,9 +87,7 @@ def score(
     """Evaluate a policy (one with a name, or the folder of a run) and write its scores."""
     player = _player(policy)
     scores = evaluate(player, env, env_args, episodes=episodes, seed=seed, policy_name=name)
-    partly = out.with_name(f".{out.name}")
-    partly.write_text(json.dumps(scores.to_json(), indent=2) + "\n", encoding="utf-8")
-    partly.replace(out)
+    common.write_json(out, scores.to_json())
 
 
 def film(
@@ -163,9 +161,7 @@ class Demo:
             self._save()
 
     def _save(self) -> None:
-        partial = self._file.with_name(f".{self._file.name}")
-        partial.write_text(json.dumps(self.state, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self._file)
+        common.write_json(self._file, self.state)
 
     def _to_do(self, tasks: Tasks) -> Tasks:
         return {path: task for path, task in tasks.items() if not path.exists()}

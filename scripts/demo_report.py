@@ -1,12 +1,11 @@
 """The demo's report: what two agents learned from the same demonstrations."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from oddoneout.rules.levels import CATALOGUE
-from scripts import report
+from scripts import common, report
 
 CONFOUNDED: Final = "OddOneOut/Confounded-v0"
 DECONFOUNDED: Final = "OddOneOut/Deconfounded-v0"
@@ -85,7 +84,7 @@ def write(out: Path, state: Mapping[str, Any]) -> str:
         "deconfounded": deconfounded,
         "levels": [scores for _, scores in levels],
     }
-    (out / "report.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    common.write_json(out / "report.json", values)
     return f"\n{outcome}\n\nThe whole story is in {out}/report.md; watch {out}/agent.mp4"
 
 
@@ -123,8 +122,9 @@ _TEXT: Final = """# What the explanations speak of decides what the agent learns
 Two agents learned to imitate the same demonstrations in Confounded rooms, where one object is odd
 in color, shape and texture at once: nothing in the demonstrations tells which of the three matters.
 One agent also learned to predict explanations that speak of {dimension} only; the other predicted
-nothing, and differs in nothing else. Explanations are never an input. Then both act in rooms they
-have never seen, where color, shape and texture point at three different objects.
+nothing. Both had equal minutes, and all other settings are the same. Explanations are never an
+input. Then both act in rooms they have never seen, where color, shape and texture point at three
+different objects.
 
 ![What each agent chooses, and how it came to it](results.png)
 

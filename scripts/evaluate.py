@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from oddoneout.evaluation import CHANCE, Scores, Team, evaluate
+from oddoneout.evaluation import CHANCE, Scores, Stream, Team, evaluate
 from scripts import common
 
 
@@ -60,6 +60,12 @@ def main() -> None:
     parser.add_argument("--episodes", type=common.positive, default=300, help="how many (300)")
     parser.add_argument("--seed", type=common.seed_number, default=0, help="of the rooms (0)")
     parser.add_argument(
+        "--stream",
+        choices=["test", "validation"],
+        default="test",
+        help="rooms that settings may be chosen by (validation), or that judge them (test)",
+    )
+    parser.add_argument(
         "--slots", type=common.positive, default=8, help="episodes side by side (8)"
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
@@ -77,6 +83,7 @@ def main() -> None:
             episodes=args.episodes,
             seed=args.seed,
             slots=args.slots,
+            stream=Stream[args.stream.upper()],
             policy_name=args.policy,
             progress=common.Progress(args.episodes) if place.ranks == 1 else None,
             team=others,
@@ -87,6 +94,7 @@ def main() -> None:
     if out is not None:
         options = {"temperature": policy.temperature, "expert_args": args.expert_args}
         common.write_json(out, {**scores.to_json(), "policy_args": options})
+        print(f"wrote {out}")
 
 
 if __name__ == "__main__":

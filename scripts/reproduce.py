@@ -69,7 +69,15 @@ def sized(preset: str, changes: Mapping[str, Any]) -> Sizes:
         name: {**getattr(sizes, name), **value} if isinstance(value, dict) else value
         for name, value in changes.items()
     }
-    return dataclasses.replace(sizes, **from_json(merged))
+    changed = dataclasses.replace(sizes, **from_json(merged))
+    try:
+        for cell in (cell for name in EXPERIMENTS for cell in matrix(name, changed)):
+            _ = cell.plan  # which makes the agent's and the training's settings, and checks them
+    except (TypeError, ValueError) as error:
+        raise common.UserError(f"--sizes: {error}") from error
+    if unknown := sorted(set(changed.seeds) - set(EXPERIMENTS)):
+        raise common.UserError(f"--sizes: seeds of {unknown}; there are {', '.join(EXPERIMENTS)}")
+    return changed
 
 
 def chosen(plans: Mapping[str, Sequence[Cell]], names: Sequence[str]) -> list[Cell]:
@@ -127,17 +135,22 @@ def write_report(
         name: figures.draw(name, SHOWN[name], report.rows(plan, results), places.out / "figures")
         for name, plan in plans.items()
     }
-    return report.write(places, plans, results, drawn, command(args, plans), sizes)
+    return report.write(places, plans, results, drawn, command(args, plans, sizes), sizes)
 
 
-def command(args: argparse.Namespace, plans: Mapping[str, Sequence[Cell]]) -> str:
+def command(args: argparse.Namespace, plans: Mapping[str, Sequence[Cell]], sizes: Sizes) -> str:
     """The command line that makes all that a report shows."""
     words = ["python -m scripts.reproduce", "--experiments", ",".join(plans)]
     words += ["--preset", args.preset]
-    if args.sizes:
-        words += ["--sizes", f"'{json.dumps(args.sizes)}'"]
-    if args.seeds:
-        words += ["--seeds", str(args.seeds)]
+    made = {name: 1 + max(cell.seed for cell in plan) for name, plan in plans.items()}
+    other = {name: count for name, count in made.items() if count != sizes.seeds[name]}
+    changes = dict(args.sizes)
+    if other and len(set(made.values())) == 1:
+        words += ["--seeds", str(next(iter(other.values())))]
+    elif other:
+        changes["seeds"] = {**changes.get("seeds", {}), **other}
+    if changes:
+        words += ["--sizes", f"'{json.dumps(changes)}'"]
     return " ".join([*words, "--out", str(args.out)])
 
 

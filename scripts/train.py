@@ -121,6 +121,11 @@ def train(args: Arguments) -> None:
     exams = [Exam.parse(text) for text in args.evaluate]
     for exam in exams:
         common.tried(exam.env, exam.args, "--evaluate")
+    if args.evaluate_episodes < 1 or not args.temperature >= 0:  # no number is not either
+        raise common.UserError(
+            "--evaluate-episodes must be at least 1 and --temperature at least 0, "
+            f"got {args.evaluate_episodes} and {args.temperature:g}"
+        )
     trainer = Trainer(
         args.out,
         Several(sets),
@@ -148,7 +153,7 @@ def main() -> None:
     args = tyro.cli(Arguments, prog="python -m scripts.train", description=__doc__)
     try:
         train(args)
-    except ValueError as error:
+    except (ValueError, FloatingPointError) as error:
         raise common.UserError(str(error)) from error
     except Interrupted as error:
         raise SystemExit(f"{error}; the same command goes on") from None

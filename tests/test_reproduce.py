@@ -89,22 +89,26 @@ def plain(training: TrainingConfig) -> TrainingConfig:
 
 
 #: Arms that learn otherwise than the others, or from another expert: not only told other things.
-ODD_ARMS = ("one_trial", "none_whole", "forgetting", "straight")
+ODD_ARMS = ("one_trial", "none_whole", "full_whole", "forgetting", "straight")
 
 
-def test_arms_of_an_experiment_differ_in_nothing_but_what_they_are_told() -> None:
+def test_arms_held_against_each_other_differ_in_nothing_but_what_they_are_told() -> None:
     for name in EXPERIMENTS:
         trained = [cell for cell in matrix(name, TINY) if cell.training is not None]
         for subject in {cell.subject for cell in trained}:
-            arms = [c for c in trained if c.subject == subject and c.arm not in ODD_ARMS]
-            assert len({plain(c.training) for c in arms}) == 1
-            assert len({json.dumps(c.agent_changes) for c in arms}) == 1
-            played = {
-                tuple((d.env, d.episodes, d.seed, json.dumps(d.expert_args)) for d in c.sets)
-                for c in arms
-            }
-            assert len(played) == 1
-            assert {c.training.explanation_weight for c in arms if c.arm == "none"} == {0.0}
+            arms = {c.arm: c for c in trained if c.subject == subject}
+            pairs = [(one, other) for one, other, _ in SHOWN[name].against]
+            assert {arm for pair in pairs for arm in pair} == set(arms)
+            for one, other in [pair for pair in pairs if pair[1] not in ODD_ARMS]:
+                first, second = arms[one], arms[other]
+                assert plain(first.training) == plain(second.training), f"{one}, {other}"
+                assert first.agent_changes == second.agent_changes
+                played = [
+                    [(d.env, d.episodes, d.seed, dict(d.expert_args)) for d in cell.sets]
+                    for cell in (first, second)
+                ]
+                assert played[0] == played[1]
+            assert arms["none"].training.explanation_weight == 0.0
 
 
 def test_confounded_sets_are_the_same_rooms_whatever_is_explained() -> None:
@@ -126,8 +130,17 @@ def test_unknown_experiments_cells_and_sizes_are_refused_by_name() -> None:
         "basic-full-0",
         "basic-none-0",
     ]
-    for changes in ({"wings": 2}, {"basic_frames": 0}, {"basic_frames": "many"}):
-        with pytest.raises(UserError, match=next(iter(changes))):
+    for changes in (
+        {"wings": 2},
+        {"basic_frames": 0},
+        {"basic_frames": "many"},
+        {"staged_training": {"nonsense": 1}},
+        {"staged_agent": {"heads": 7}},
+        {"seeds": {"baisc": 3}},
+    ):
+        value = next(iter(changes.values()))
+        name = next(iter(value if isinstance(value, dict) else changes))
+        with pytest.raises(UserError, match=name):
             sized("tiny", changes)
     assert sized("cpu", {"seeds": {"basic": 4}}).seeds == {**PRESETS["cpu"].seeds, "basic": 4}
 

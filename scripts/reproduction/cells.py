@@ -5,12 +5,12 @@ import dataclasses
 import fcntl
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import gymnasium
 import torch
@@ -33,6 +33,7 @@ from oddoneout.expert import ExpertPolicy
 from oddoneout.rules.attributes import Dimension
 from oddoneout.rules.splits import Stream, episode_seed
 from oddoneout.rules.trial import Phase
+from scripts import common
 from scripts.reproduction.plan import Cell, DemoSet, Room
 from scripts.reproduction.records import encode, record
 from scripts.reproduction.slots import RepeatSlotPolicy
@@ -75,22 +76,14 @@ class Machine:
 
     @classmethod
     def this(cls) -> "Machine":
-        name = platform.processor() or platform.machine()
-        with contextlib.suppress(OSError):
-            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-            name = models[0] if models else name
+        name = common.processor()
         if torch.cuda.is_available():
             name = f"{torch.cuda.get_device_name()}, {name}"
         return cls(name=name, cores=os.cpu_count() or 1)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+#: Hundreds of episodes' codes stand in each: every column of them counts.
+write_json: Final = partial(common.write_json, indent=1)
 
 
 def read_json(path: Path) -> Any:

@@ -20,6 +20,7 @@ _ARMS: Final = {
     "forgetting": "#8a6fb0",
     "straight": "#4d9a9a",
     "none_whole": "#d98880",
+    "full_whole": "#74a9cf",
     "plain": "#8a6fb0",
     "properties": "#4c9f70",
     "outcome": "#d08c2f",

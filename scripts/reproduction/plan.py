@@ -325,6 +325,7 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
             for arm, explained, expert, changes, trained in (
                 ("full", True, _CAREFUL, _FORGETFUL, _LAPSING),
                 ("none", False, _CAREFUL, _FORGETFUL, _LAPSING),
+                ("none_whole", False, _CAREFUL, _FORGETFUL, {**_LAPSING, **_WHOLE}),
                 # Who knows which object was changed need not look what has become odd: it is the
                 # first that is seen after a transform.
                 ("forgetting", True, _CAREFUL, _FORGETFUL, {}),
@@ -343,11 +344,13 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
         # Explains, but neither foretells nor recollects: as the source's agents.
         ("plain", "full", "all", True, {"foretell_weight": 0.0, "recollect_weight": 0.0}),
         ("properties", "full", "properties", True, {}),
-        ("outcome", "full", "outcome", True, {}),
-        ("none", "full", "all", False, {}),
-        ("none_whole", "full", "all", False, _WHOLE),
-        ("shuffled", "shuffled", "all", True, {}),
-        ("irrelevant", "irrelevant", "all", True, {}),
+        # An encoder that is frozen after pictures of which it was told nothing, or nothing true,
+        # would be what these are judged by: they learn as a whole, as does whom they are held to.
+        ("full_whole", "full", "all", True, _WHOLE),
+        ("outcome", "full", "outcome", True, _WHOLE),
+        ("none", "full", "all", False, _WHOLE),
+        ("shuffled", "shuffled", "all", True, _WHOLE),
+        ("irrelevant", "irrelevant", "all", True, _WHOLE),
     )
     return [
         _staged(

@@ -273,8 +273,9 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             "dimension that was hard in training too. The expert looks at all objects again "
             "after a transform, but for *straight*, where it goes on at once to what it made "
             "odd. At a transform, all but *straight* forget what they saw of the room before; "
-            "*full* and *none* do so in training at any step of a search, with a probability "
-            "of 0.03. " + PRACTICE,
+            "*full* and both *none* do so in training at any step of a search, with a "
+            "probability of 0.03. Encoders learn from single pictures and then stay as they are, "
+            "but for none_whole's. " + PRACTICE,
             columns=_hard_columns,
             targets=tuple(
                 target
@@ -294,7 +295,7 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             ),
             against=tuple(
                 ("full", other, ("hard: test", "hard_any: test", "hard: made odd in it"))
-                for other in ("none", "forgetting", "straight")
+                for other in ("none", "none_whole", "forgetting", "straight")
             ),
             curves=("hard", "train"),
             bars=("hard: test", "hard_seen: test", "hard: made odd in it", "train: test"),
@@ -304,8 +305,11 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             title="Basic: which explanations help",
             text="Trained on Basic rooms of all four dimensions under six kinds of explanation, "
             "and (plain) with full ones that are neither foretold nor recollected; all arms see "
-            "the same rooms and moves. Examined in fresh rooms, per dimension in which one object "
-            "is odd.",
+            "the same rooms and moves. *full*, *plain* and *properties* first learn to see from "
+            "single pictures and what is said of them, and then leave their encoder as it is; "
+            "the others, to whom nothing true is said of pictures, and *full_whole*, which they "
+            "are held against, learn everything from whole episodes. Examined in fresh rooms, per "
+            "dimension in which one object is odd.",
             columns=lambda _: tuple(Column(d.value, d.value, analysis.success) for d in Dimension),
             targets=tuple(
                 Target(
@@ -316,16 +320,12 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
                 for d in Dimension
             ),
             against=tuple(
-                ("full", arm, tuple(d.value for d in Dimension))
-                for arm in (
-                    "plain",
-                    "properties",
-                    "outcome",
-                    "none",
-                    "none_whole",
-                    "shuffled",
-                    "irrelevant",
+                (told, arm, tuple(d.value for d in Dimension))
+                for told, arms in (
+                    ("full", ("plain", "properties", "full_whole")),
+                    ("full_whole", ("outcome", "none", "shuffled", "irrelevant")),
                 )
+                for arm in arms
             ),
             curves=tuple(d.value for d in Dimension),
             bars=tuple(d.value for d in Dimension),
