@@ -28,8 +28,8 @@ def marks(
     """Where something has just been transformed, and where a choice has just been settled.
 
     A transform that does something changes the picture though nothing moves. A choice with nothing
-    in focus changes nothing either, but the agent goes on its way; after a real one the room stands
-    still while the outcome is explained.
+    in focus changes nothing either, but the agent goes on its way; after a real one it waits, as
+    experts do, while the outcome is explained.
 
     Args:
         actions: (T,) previous actions.

@@ -175,7 +175,8 @@ class Memory(nn.Module):
         if steps > self.config.context:
             raise ValueError(
                 f"an episode of {steps} steps outgrows the memory's context of "
-                f"{self.config.context}: set AgentConfig.context higher"
+                f"{self.config.context}: train with a higher AgentConfig.context, or let the agent "
+                "act in episodes of fewer experiments"
             )
 
 

@@ -55,15 +55,13 @@ class RunOptions:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_minutes", "log_seconds", "save_seconds"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
-        if self.passes < 1 or self.evaluate_frames < 0:
-            raise ValueError(
-                "passes must be at least 1 and evaluate_frames at least 0, "
-                f"got {self.passes} and {self.evaluate_frames}"
-            )
+        if self.max_minutes is not None and not self.max_minutes > 0:  # or no number
+            raise ValueError(f"max_minutes must be above 0, got {self.max_minutes}")
+        for name, least in (
+            ("log_seconds", 0), ("save_seconds", 0), ("evaluate_frames", 0), ("passes", 1)
+        ):  # fmt: skip
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
 
 @dataclass(slots=True)

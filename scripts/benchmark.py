@@ -34,7 +34,6 @@ class Part(NamedTuple):
 
 
 PARTS: Final[dict[str, Part]] = {
-    # First: PyTorch's compiler brings an LLVM, and crashes when Mesa's has been loaded before it.
     "training": Part(
         lambda args, effort: training.training(effort, args.preset, args.device),
         training.training_line,

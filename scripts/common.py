@@ -10,7 +10,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -245,8 +245,10 @@ def tried(env_id: str, arguments: Mapping[str, Any], option: str) -> tuple[int, 
         UserError: for an unknown id or arguments that the environment refuses, after the name of
             the ``option`` that gave them.
     """
-    from oddoneout.env import OddOneOutEnv
-
+    try:
+        from oddoneout.env import OddOneOutEnv
+    except RuntimeError as error:  # MuJoCo cannot be imported; the message says what to install
+        raise UserError(error) from error
     settable = set(inspect.signature(OddOneOutEnv).parameters)
     settable -= {"level", "render_mode", "unknown"}
     refused = sorted(set(arguments) - settable)
@@ -256,13 +258,12 @@ def tried(env_id: str, arguments: Mapping[str, Any], option: str) -> tuple[int, 
         )
     known = [level.id for level in CATALOGUE.values()]
     if env_id not in known:
-        raise UserError(f"{option}: no environment {env_id!r}; there are {', '.join(known)}")
+        flag = "--env" if option == "--env-args" else option
+        raise UserError(f"{flag}: no environment {env_id!r}; there are {', '.join(known)}")
     try:
         env = gymnasium.make(env_id, disable_env_checker=True, **arguments)
     except (ValueError, TypeError) as error:
         raise UserError(f"{option}: {error}") from error
-    except RuntimeError as error:  # mujoco refuses the environment variable MUJOCO_GL
-        raise UserError(error) from error
     try:
         height, width = env.reset(seed=0)[0]["image"].shape[:2]
     except RuntimeError as error:  # OpenGL cannot start; the message says what to install
@@ -270,6 +271,16 @@ def tried(env_id: str, arguments: Mapping[str, Any], option: str) -> tuple[int, 
     finally:
         env.close()
     return height, width
+
+
+@contextlib.contextmanager
+def playing() -> Iterator[None]:
+    """While a policy plays: what it cannot do, like remembering so long an episode, is told in a
+    line."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def writable(path: Path | None) -> Path | None:

@@ -76,18 +76,19 @@ def main() -> None:
     with team(place) as others:
         policy = common.make_policy(args)
         env_args = common.env_arguments(args, policy)
-        scores = evaluate(
-            policy.policy,
-            args.env,
-            env_args,
-            episodes=args.episodes,
-            seed=args.seed,
-            slots=args.slots,
-            stream=Stream[args.stream.upper()],
-            policy_name=args.policy,
-            progress=common.Progress(args.episodes) if place.ranks == 1 else None,
-            team=others,
-        )
+        with common.playing():
+            scores = evaluate(
+                policy.policy,
+                args.env,
+                env_args,
+                episodes=args.episodes,
+                seed=args.seed,
+                slots=args.slots,
+                stream=Stream[args.stream.upper()],
+                policy_name=args.policy,
+                progress=common.Progress(args.episodes) if place.ranks == 1 else None,
+                team=others,
+            )
     if not place.first:
         return
     print(report(scores))

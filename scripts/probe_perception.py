@@ -23,10 +23,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-
-# Optimizers load this on first use, and its compiler library crashes when it comes into a process
-# after a software renderer's (Mesa), which brings another version of the same one (LLVM).
-import torch._dynamo
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional

@@ -26,16 +26,18 @@ def main() -> None:
         raise common.UserError(f"--out must end in {', '.join(FORMATS)}, got {str(args.out)!r}")
     common.writable(args.out)
     policy = common.make_policy(args)
-    played = record(
-        policy.policy,
-        args.env,
-        common.env_arguments(args, policy),
-        args.out,
-        episodes=args.episodes,
-        seed=args.seed,
-        policy_name=policy.name,
-        view=args.view,
-    )
+    env_args = common.env_arguments(args, policy)
+    with common.playing():
+        played = record(
+            policy.policy,
+            args.env,
+            env_args,
+            args.out,
+            episodes=args.episodes,
+            seed=args.seed,
+            policy_name=policy.name,
+            view=args.view,
+        )
     for trajectory in played:
         scored = next((c for c in trajectory.choices if c.test), None)
         result = "no choice" if scored is None else "correct" if scored.correct else "incorrect"

@@ -5,12 +5,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 
+from agents import checkpoint
+from agents.config import PRESETS, TrainingConfig
+from agents.model import Agent
 from scripts import common
 from scripts.play import KEYS, Game, play
 
@@ -36,6 +40,34 @@ def test_evaluate_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     found = json.loads(out.read_text())
     assert (found["episodes"], found["success"], found["odd_in"]["shape"]) == (3, 1.0, 1.0)
     assert found["env_args"] == {"dimension": "shape"}
+
+
+def test_episodes_that_outgrow_an_agents_memory_are_told_in_a_line(tmp_path: Path) -> None:
+    agent = Agent(replace(PRESETS["tiny"], context=8))
+    tensors = {f"agent.{k}": v for k, v in agent.state_dict().items()}
+    path = tmp_path / "forgetful.safetensors"
+    checkpoint.save(path, tensors, checkpoint.Meta(agent.config, TrainingConfig(), ()))
+    for script in (["evaluate"], ["record", "--out", str(tmp_path / "film.png")]):
+        done = run(*script, "--policy", str(path), "--env", "OddOneOut/Intervention-v0")
+        assert done.returncode == 2
+        assert "outgrows the memory's context of 8" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_rooms_that_settings_are_chosen_by_are_not_those_that_judge_them(
+    tmp_path: Path,
+) -> None:
+    found = []
+    for stream in ("test", "validation"):
+        out = tmp_path / f"{stream}.json"
+        done = run(
+            "evaluate", "--policy", "random", "--env", BASIC, "--episodes", "4",
+            "--stream", stream, "--json", str(out),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(out.read_text()))
+    assert [scores["stream"] for scores in found] == ["test", "validation"]
+    assert found[0]["episode_steps"] != found[1]["episode_steps"]
 
 
 def test_record_writes_a_contact_sheet(tmp_path: Path) -> None:

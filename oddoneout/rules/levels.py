@@ -179,11 +179,25 @@ def _named(allowed: Iterable[_E]) -> str:
     return ", ".join(repr(str(member)) for member in allowed)
 
 
-def _member(kind: type[_E], argument: str, value: Any, allowed: tuple[_E, ...] | None = None) -> _E:
+def _member(
+    kind: type[_E],
+    argument: str,
+    value: Any,
+    allowed: tuple[_E, ...] | None = None,
+    besides: str = "",
+) -> _E:
     allowed = tuple(kind) if allowed is None else allowed
     if isinstance(value, str) and value in allowed:
         return kind(value)
-    raise ValueError(f"{argument} must be one of {_named(allowed)}, got {value!r}; {_WHERE}")
+    raise ValueError(
+        f"{argument} must be {besides}one of {_named(allowed)}, got {value!r}; {_WHERE}"
+    )
+
+
+def _member_or_none(
+    kind: type[_E], argument: str, value: Any, allowed: tuple[_E, ...] | None = None
+) -> _E | None:
+    return None if value is None else _member(kind, argument, value, allowed, besides="None or ")
 
 
 def parse_settings(level: Level, arguments: Mapping[str, Any]) -> Settings:
@@ -198,8 +212,7 @@ def parse_settings(level: Level, arguments: Mapping[str, Any]) -> Settings:
         known = ", ".join(Settings.__dataclass_fields__)
         raise ValueError(f"unknown arguments {sorted(unknown)}; known are {known}; {_WHERE}")
     values = {"experiments": _DEFAULT_EXPERIMENTS, **arguments}
-    dimension = values.get("dimension")
-    difficulty = values.get("difficulty")
+    difficulty = _member_or_none(Difficulty, "difficulty", values.get("difficulty"))
     hard = values.get("hard_dimensions")
     experiments = values["experiments"]
 
@@ -227,8 +240,6 @@ def parse_settings(level: Level, arguments: Mapping[str, Any]) -> Settings:
             f"experiments must be an integer from 0 to {MAX_EXPERIMENTS}, got {experiments!r}; "
             f"{_WHERE}"
         )
-    if difficulty is not None:
-        difficulty = _member(Difficulty, "difficulty", difficulty)
     if hard is not None:
         if isinstance(hard, str) or not isinstance(hard, tuple | list):
             raise ValueError(
@@ -247,9 +258,9 @@ def parse_settings(level: Level, arguments: Mapping[str, Any]) -> Settings:
                 f"from, got {values['hard_dimensions']!r}; {_WHERE}"
             )
     return Settings(
-        dimension=None
-        if dimension is None
-        else _member(Dimension, "dimension", dimension, level.dimensions),
+        dimension=_member_or_none(
+            Dimension, "dimension", values.get("dimension"), level.dimensions
+        ),
         difficulty=difficulty,
         hard_dimensions=hard,
         experiments=int(experiments),

@@ -145,8 +145,8 @@ def advance(trial: Trial, state: TrialState, event: Event) -> tuple[TrialState, 
     """Apply one event; each takes one step of the phase's time.
 
     A transform without a target or without one left, and a choice without a target, do nothing
-    but pass time. In the explaining phase nothing can be done but wait. A choice made on the
-    last step of the search still counts.
+    but pass time. In the explaining phase nothing can be changed or chosen any more. A choice made
+    on the last step of the search still counts.
     """
     step = state.step + 1
     if state.choice is not None:

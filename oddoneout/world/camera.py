@@ -4,18 +4,27 @@
 # pyright: reportAttributeAccessIssue=false
 
 import atexit
+import contextlib
 import copy
 import ctypes
-import importlib
+import importlib.util
 import math
 import os
 import platform
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-import mujoco
+try:
+    import mujoco
+except Exception as error:  # MUJOCO_GL names no backend, or one whose library is missing
+    raise RuntimeError(
+        f"MuJoCo cannot be imported: {error} (MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}; it"
+        " may be egl, with the Debian packages `libegl1 libgl1-mesa-dri`, osmesa, with"
+        " `libosmesa6`, or glfw)"
+    ) from error
 import numpy as np
 from numpy.typing import NDArray
 
@@ -267,6 +276,7 @@ def _start_gl(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
     """
     # A frame is far too small to share out among llvmpipe's threads; read when GL loads.
     os.environ.setdefault("LP_NUM_THREADS", "0")
+    _load_triton()
     asked = os.environ.get("MUJOCO_GL", "").lower().strip()
     backend = asked or ("egl" if platform.system() == "Linux" else "")
     module = f"mujoco.{backend}" if backend in ("egl", "osmesa", "glfw", "cgl") else "mujoco"
@@ -280,6 +290,19 @@ def _start_gl(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
             " Without a display, software rendering needs the Debian packages"
             " `libegl1 libgl1-mesa-dri`; set MUJOCO_GL to egl, osmesa or glfw to choose a backend"
         ) from error
+
+
+def _load_triton() -> None:
+    """Load the library of PyTorch's compiler, where it is installed, before Mesa's.
+
+    Each brings an LLVM. After Mesa's, whose names are visible to all that is loaded later, this
+    one calls the wrong one and crashes, as soon as torch makes an optimizer.
+    """
+    found = importlib.util.find_spec("triton")
+    for folder in (found and found.submodule_search_locations) or ():
+        for library in Path(folder, "_C").glob("libtriton*.so"):
+            with contextlib.suppress(OSError):  # torch will say what is wrong with it
+                ctypes.CDLL(str(library))
 
 
 def _current_context() -> Callable[[], int | None]:

@@ -94,4 +94,7 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
     for exam in ("Nope", 'OddOneOut/Basic-v0:{"dimension": "colour"}'):
         with pytest.raises(UserError, match=r"--evaluate: .*(Nope|colour)"):
             train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=(exam,)))
+    for changes in ({"evaluate_episodes": 0}, {"temperature": float("nan")}):
+        with pytest.raises(UserError, match="--evaluate-episodes must be at least 1"):
+            train.train(arguments(stored("a"), out=tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()

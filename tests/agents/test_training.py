@@ -257,6 +257,29 @@ def test_counts_are_those_that_the_losses_divide_by():
     torch.testing.assert_close(part(alone, named(sizes[0] / sizes[0]), config), alone.total)
 
 
+def test_what_cannot_work_is_refused_before_any_work(tmp_path):
+    longest = int(MadeUp(20).lengths.max())
+    with pytest.raises(ValueError, match=rf"of {longest} steps outgrows .* context of 8"):
+        trainer(tmp_path, agent=replace(AGENT, context=8))
+    long = MadeUp(1, shortest=90, longest=90)
+    with pytest.raises(ValueError, match="of 90 steps outgrows"):
+        trainer(tmp_path, agent=replace(AGENT, context=longest), validation=long)
+    with pytest.raises(ValueError, match="forget_transformed"):
+        trainer(tmp_path, replace(TRAINING, lapse=0.1))
+    for wrong in ({"max_minutes": 0.0}, {"passes": 0}, {"save_seconds": float("nan")}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            RunOptions(**wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_held_out_demonstrations_are_measured_without_lapses():
+    agent = Agent(replace(AGENT, dropout=0.0, forget_transformed=True)).eval()
+    plain, lapsing = (
+        measure(agent, MadeUp(20), replace(TRAINING, lapse=lapse)) for lapse in (0.0, 0.5)
+    )
+    assert plain == lapsing
+
+
 #: A few steps of every stage: glimpses, episodes, features.
 EXACT = replace(TRAINING, precision="float32", frames=200, freeze_at=0.6)
 WORKER = """
@@ -287,3 +310,9 @@ def test_two_processes_train_the_agent_that_one_would(tmp_path):
     one, two = finished(tmp_path / "one"), finished(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4, msg=name)
+    # What they record is of the whole batch, not of a share.
+    logs = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("one", "two")]
+    steps = [[json.loads(line) for line in log.splitlines()] for log in logs]
+    for first, second in zip(*steps, strict=True):
+        for name in first.keys() - {"time", "frames_per_second"}:
+            assert second[name] == pytest.approx(first[name], rel=1e-3, abs=1e-4), name

@@ -199,13 +199,13 @@ def test_a_dimension_cannot_be_split_in_two_ways() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        ("Basic", {"dimension": "colour"}, "dimension must be one of 'color'"),
-        ("Confounded", {"dimension": "size"}, "dimension must be one of 'color', 'shape', 'textu"),
+        ("Basic", {"dimension": "colour"}, "dimension must be None or one of 'color'"),
+        ("Confounded", {"dimension": "size"}, "dimension must be None or one of 'color', 'shape'"),
         ("Basic", {"difficulty": "easy"}, "does not take difficulty"),
         ("Deconfounded", {"hard_dimensions": ("color",)}, "does not take hard_dimensions"),
         ("Confounded", {"experiments": 2}, "does not take experiments"),
-        ("Intervention", {"difficulty": "hard4"}, "difficulty must be one of 'easy'"),
-        ("Intervention", {"difficulty": 1}, "difficulty must be one of 'easy'"),
+        ("Intervention", {"difficulty": "hard4"}, "difficulty must be None or one of 'easy'"),
+        ("Intervention", {"difficulty": 1}, "difficulty must be None or one of 'easy'"),
         ("Intervention", {"experiments": -1}, "experiments must be an integer from 0"),
         ("Intervention", {"experiments": True}, "experiments must be an integer from 0"),
         ("Intervention", {"experiments": 2.0}, "experiments must be an integer from 0"),

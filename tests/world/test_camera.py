@@ -1,5 +1,6 @@
 """The camera: geometry of the view, presentations, sharing of GL contexts, clear errors."""
 
+import ctypes.util
 import gc
 import multiprocessing
 import os
@@ -328,6 +329,29 @@ def test_without_a_gl_library_the_error_names_what_to_install():
     result = run(PICTURE, PYOPENGL_PLATFORM="osmesa", MUJOCO_GL="egl")
     assert result.returncode != 0
     assert "libegl1 libgl1-mesa-dri" in result.stderr
+
+
+@pytest.mark.parametrize("backend", ["osmesa-that-is-not-there", "osmesa"])
+def test_a_backend_that_mujoco_cannot_take_is_named(backend):
+    library = ctypes.util.find_library("OSMesa")
+    if backend == "osmesa" and library is not None:
+        pytest.skip(f"there is {library}")
+    code = "import gymnasium, oddoneout; gymnasium.make('OddOneOut/Basic-v0')"
+    result = run(code, MUJOCO_GL=backend, PYOPENGL_PLATFORM="")
+    assert "RuntimeError: MuJoCo cannot be imported" in result.stderr
+    assert f"MUJOCO_GL='{backend}'" in result.stderr
+    assert "libosmesa6" in result.stderr
+
+
+def test_torch_may_come_after_the_first_picture():
+    """Its compiler's LLVM crashed where Mesa's had been loaded before."""
+    pytest.importorskip("triton")
+    after = """
+    import torch
+    torch.optim.Adam(torch.nn.Linear(2, 2).parameters())
+"""
+    result = run(PICTURE + after)
+    assert result.returncode == 0, f"exit code {result.returncode}: {result.stderr}"
 
 
 def test_importing_and_making_a_world_touch_neither_gl_nor_the_environment():
