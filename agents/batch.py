@@ -99,6 +99,26 @@ class Batch:
         """bool (B, T): the valid steps before a choice."""
         return self.inputs.valid & ~self.targets.explaining
 
+    @property
+    def imitated(self) -> Tensor:
+        """bool (B, T): the steps whose action is to be imitated."""
+        return self.inputs.valid & (self.targets.labels != IGNORED)
+
+    @property
+    def spoken(self) -> Tensor:
+        """bool (B, T): the steps at which a sentence stands."""
+        return self.inputs.valid & (self.targets.told > 0)
+
+    @property
+    def silent(self) -> Tensor:
+        """bool (B, T): the steps at which none does."""
+        return self.inputs.valid & (self.targets.told == 0)
+
+    @property
+    def awaiting(self) -> Tensor:
+        """bool (B, T): the steps of searches that end in a choice."""
+        return self.inputs.valid & (self.targets.coming > 0)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""
         return Batch(self.inputs.to(device, non_blocking), self.targets.to(device, non_blocking))

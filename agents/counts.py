@@ -10,9 +10,9 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from agents.batch import IGNORED, Batch
+from agents.batch import Batch
 from agents.config import TrainingConfig
-from agents.losses import DECISIVE, Losses, weighted
+from agents.losses import Losses, decisive_steps, weighted
 
 #: Every scalar of `Losses` but the total, in the order of `counts`.
 NAMES: tuple[str, ...] = tuple(f.name for f in fields(Losses) if f.name != "total")
@@ -20,18 +20,11 @@ NAMES: tuple[str, ...] = tuple(f.name for f in fields(Losses) if f.name != "tota
 
 def counts(batch: Batch, config: TrainingConfig) -> Tensor:
     """Float64 (len(NAMES),): the weight of each of the batch's means in those of the whole."""
-    labels, valid = batch.targets.labels, batch.inputs.valid
-    imitated = valid & (labels != IGNORED)
-    decisive = (imitated & torch.isin(labels, labels.new_tensor(DECISIVE))).sum()
-    actions = imitated.sum()
-    told = batch.targets.told
-    spoken = valid & (told > 0)
-    during = (spoken & ~batch.targets.explaining).sum()
-    after = (spoken & batch.targets.explaining).sum()
-    foretold = (valid & (batch.targets.coming > 0)).sum()
-    searching = batch.searching.sum()
-    silent = (valid & (told == 0)).sum()
-    frames = valid.sum()
+    actions, decisive = batch.imitated.sum(), decisive_steps(batch).sum()
+    during = (batch.spoken & ~batch.targets.explaining).sum()
+    after = (batch.spoken & batch.targets.explaining).sum()
+    foretold, searching = batch.awaiting.sum(), batch.searching.sum()
+    silent, frames = batch.silent.sum(), batch.inputs.valid.sum()
     found = {
         "action": actions + (config.decisive_weight - 1.0) * decisive,
         "explanation": during + after,
@@ -65,17 +58,5 @@ def part(losses: Losses, shares: Mapping[str, Tensor], config: TrainingConfig) -
         config: the weights.
     """
 
-    def share(name: str) -> Tensor:
-        value: Tensor = getattr(losses, name)
-        return value * shares[name].to(value.dtype)
-
-    return weighted(
-        share("action"),
-        share("explanation"),
-        share("silence"),
-        share("foretelling"),
-        share("recollection"),
-        share("reconstruction"),
-        share("reward"),
-        config,
-    )
+    terms: dict[str, Tensor] = {name: getattr(losses, name) for name in NAMES}
+    return weighted({n: term * shares[n].to(term.dtype) for n, term in terms.items()}, config)

@@ -4,6 +4,7 @@ Nothing is ever lost or gained at padding. Every mean is over the elements that 
 none does it is zero, with a gradient of zero.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +64,12 @@ class Losses:
     silence_accuracy: Tensor
 
 
+def decisive_steps(batch: Batch) -> Tensor:
+    """bool (B, T): the steps to imitate at which a trial is decided."""
+    labels = batch.targets.labels
+    return batch.imitated & torch.isin(labels, labels.new_tensor(DECISIVE))
+
+
 def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     """All losses of a batch.
 
@@ -74,32 +81,26 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     spelling = outputs.spelling
     if spelling is None:
         raise ValueError("outputs carry no spelling: call the agent with a Batch, not Inputs")
-    labels = batch.targets.labels
-    imitated = batch.inputs.valid & (labels != IGNORED)
-    decisive = imitated & torch.isin(labels, labels.new_tensor(DECISIVE))
+    labels, imitated, decisive = batch.targets.labels, batch.imitated, decisive_steps(batch)
     right = outputs.logits.argmax(-1) == labels
 
-    action = action_loss(outputs.logits, labels, imitated, decisive, config)
     apart = batch.targets.apart
     explanation, silence = explanation_losses(spelling, apart)
-    foretelling = spelled_loss(spelling.foretold, spelling.coming, apart)
     recollection, recollected = recollection_losses(spelling)
-    reconstruction = reconstruction_loss(outputs, batch)
-    reward = reward_loss(outputs, batch)
-
+    terms = {
+        "action": action_loss(outputs.logits, labels, imitated, decisive, config),
+        "explanation": explanation,
+        "silence": silence,
+        "foretelling": spelled_loss(spelling.foretold, spelling.coming, apart),
+        "recollection": recollection,
+        "reconstruction": reconstruction_loss(outputs, batch),
+        "reward": reward_loss(outputs, batch),
+    }
     spelled = all_right(spelling.logits, spelling.words)
     outcome = spelling.explaining
     return Losses(
-        total=weighted(
-            action, explanation, silence, foretelling, recollection, reconstruction, reward, config
-        ),
-        action=action,
-        explanation=explanation,
-        silence=silence,
-        foretelling=foretelling,
-        recollection=recollection,
-        reconstruction=reconstruction,
-        reward=reward,
+        **terms,
+        total=weighted(terms, config),
         action_accuracy=mean(right, imitated),
         decisive_accuracy=mean(right, decisive),
         properties_accuracy=mean(spelled, ~outcome),
@@ -112,28 +113,19 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     )
 
 
-def weighted(
-    action: Tensor,
-    explanation: Tensor,
-    silence: Tensor,
-    foretelling: Tensor,
-    recollection: Tensor,
-    reconstruction: Tensor,
-    reward: Tensor,
-    config: TrainingConfig,
-) -> Tensor:
-    """What is minimized, of its terms or of a batch's shares of them."""
+def weighted(terms: Mapping[str, Tensor], config: TrainingConfig) -> Tensor:
+    """What is minimized, of the terms of `Losses` by name, or of a batch's shares of them."""
+    told = (
+        terms["explanation"]
+        + config.silence_weight * terms["silence"]
+        + config.foretell_weight * terms["foretelling"]
+        + config.recollect_weight * terms["recollection"]
+    )
     return (
-        action
-        + config.explanation_weight
-        * (
-            explanation
-            + config.silence_weight * silence
-            + config.foretell_weight * foretelling
-            + config.recollect_weight * recollection
-        )
-        + config.reconstruction_weight * reconstruction
-        + config.reward_weight * reward
+        terms["action"]
+        + config.explanation_weight * told
+        + config.reconstruction_weight * terms["reconstruction"]
+        + config.reward_weight * terms["reward"]
     )
 
 

@@ -202,12 +202,9 @@ class Agent(nn.Module):
         )
 
     def _spell(self, states: Tensor, batch: Batch) -> Spelling:
-        told, valid = batch.targets.told, batch.inputs.valid
-        spoken = valid & (told > 0)
-        quiet = states[valid & (told == 0)]
-        sentences, rows = batch.targets.sentences, told[spoken]
-        searching = valid & (batch.targets.coming > 0)
-        outcomes = batch.targets.coming[searching]
+        spoken, awaiting = batch.spoken, batch.awaiting
+        sentences, rows = batch.targets.sentences, batch.targets.told[spoken]
+        outcomes = batch.targets.coming[awaiting]
         recollected = said = None
         if self.recollection is not None:
             inputs, gone = batch.inputs, None
@@ -220,8 +217,8 @@ class Agent(nn.Module):
             logits=decoder(decoder.state(states[spoken]), sentences, rows),
             words=_scored(sentences[rows]),
             explaining=batch.targets.explaining[spoken],
-            silent=decoder.first(decoder.state(quiet)),
-            foretold=decoder(decoder.ahead(states[searching]), sentences, outcomes),
+            silent=decoder.first(decoder.state(states[batch.silent])),
+            foretold=decoder(decoder.ahead(states[awaiting]), sentences, outcomes),
             coming=_scored(sentences[outcomes]),
             recollected=recollected,
             said=said,

@@ -314,5 +314,5 @@ def test_two_processes_train_the_agent_that_one_would(tmp_path):
     logs = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("one", "two")]
     steps = [[json.loads(line) for line in log.splitlines()] for log in logs]
     for first, second in zip(*steps, strict=True):
-        for name in first.keys() - {"time", "frames_per_second"}:
+        for name in first.keys() - {"kind", "time", "frames_per_second"}:
             assert second[name] == pytest.approx(first[name], rel=1e-3, abs=1e-4), name
