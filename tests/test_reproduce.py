@@ -1,5 +1,6 @@
 """The plan of the experiments, the splits in the demonstrations themselves, and the analysis."""
 
+import argparse
 import dataclasses
 import json
 import shutil
@@ -28,7 +29,7 @@ from oddoneout.rules.things import Thing
 from oddoneout.rules.trial import Phase, Trial
 from oddoneout.snapshot import Snapshot
 from scripts.common import UserError
-from scripts.reproduce import arguments, chosen, in_report, reproduce, sized
+from scripts.reproduce import arguments, chosen, command, in_report, reproduce, sized
 from scripts.reproduction import analysis, cells, figures, report
 from scripts.reproduction.plan import BASELINES, Cell, DemoSet, Room, matrix
 from scripts.reproduction.records import TrialRecord, decode, encode, record
@@ -143,6 +144,17 @@ def test_unknown_experiments_cells_and_sizes_are_refused_by_name() -> None:
         with pytest.raises(UserError, match=name):
             sized("tiny", changes)
     assert sized("cpu", {"seeds": {"basic": 4}}).seeds == {**PRESETS["cpu"].seeds, "basic": 4}
+
+
+def test_a_reports_command_makes_as_many_agents_as_it_shows() -> None:
+    args = argparse.Namespace(preset="tiny", sizes={}, out=Path("here"))
+    for counts, words in (
+        ({"basic": 1}, "--preset tiny --out here"),
+        ({"basic": 3}, "--preset tiny --seeds 3 --out"),
+        ({"basic": 1, "hard": 2}, """--preset tiny --sizes '{"seeds": {"hard": 2}}' --out"""),
+    ):
+        plans = {name: matrix(name, TINY, count) for name, count in counts.items()}
+        assert words in command(args, plans, TINY)
 
 
 def test_lists_in_sizes_become_what_a_checkpoint_gives_back() -> None:
