@@ -266,6 +266,15 @@ def _check(episodes: Sequence[Trajectory], steps: int, config: AgentConfig) -> N
                 f"the agent expects instructions of {config.instruction_words} words, the "
                 f"demonstrations hold {episode.seen.instructions.shape[1]}"
             )
+    check_length(steps, config)
+
+
+def check_length(steps: int, config: AgentConfig) -> None:
+    """Refuse an episode that the agent cannot remember.
+
+    Raises:
+        ValueError: if it is longer than the agent's context.
+    """
     if steps > config.context:
         raise ValueError(
             f"an episode of {steps} steps outgrows the agent's context of {config.context}: "

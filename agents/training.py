@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from agents import checkpoint, progress
 from agents.batch import Batch
-from agents.batches import Batches, Demonstrations, Portion, Position
+from agents.batches import Batches, Demonstrations, Portion, Position, check_length
 from agents.config import AgentConfig, TrainingConfig
 from agents.counts import counts, named, part
 from agents.curriculum import Curriculum, Stage, stage_at
@@ -381,12 +381,7 @@ def _check(
         raise ValueError("an agent that redraws pictures needs them: freeze_at must be 1")
     if training.lapse and not agent.forget_transformed:
         raise ValueError("lapse is for an agent that can forget: set forget_transformed of it")
-    longest = max(int(np.max(part.lengths)) for part in demonstrations)
-    if longest > agent.context:
-        raise ValueError(
-            f"an episode of {longest} steps outgrows the agent's context of {agent.context}: "
-            "set AgentConfig.context higher"
-        )
+    check_length(max(int(np.max(part.lengths)) for part in demonstrations), agent)
 
 
 @torch.no_grad()
