@@ -97,7 +97,7 @@ class AgentPolicy:
             rewards[moment.slot] = moment.previous_reward
             if moment.previous_action is not None:
                 actions[moment.slot] = moment.previous_action
-            if config.forget_transformed:
+            if config.marks_rooms:
                 latest = self._latest.setdefault(moment.slot, _Latest())
                 found = latest.after(actions[moment.slot], moment.image)
                 transformed[moment.slot], settled[moment.slot] = found
@@ -135,18 +135,8 @@ class AgentPolicy:
 
     def _make_room(self, rows: int) -> None:
         """Let the cache have that many rows at least."""
-        old = self._cache
-        if (more := rows - len(old.lengths)) <= 0:
-            return
-        new = self.agent.begin(more, self.device)
-        self._cache = Cache(
-            torch.cat((old.keys, new.keys), dim=1),
-            torch.cat((old.values, new.values), dim=1),
-            torch.cat((old.lengths, new.lengths)),
-            torch.cat((old.kept, new.kept)),
-            torch.cat((old.begun, new.begun)),
-            old.longest,
-        )
+        if (more := rows - len(self._cache.lengths)) > 0:
+            self._cache = self._cache.joined(self.agent.begin(more, self.device))
 
     def _forget(self, moments: Sequence[Moment]) -> None:
         """Empty the rows of new episodes, of episodes that are over, and of forgotten trials."""

@@ -36,7 +36,7 @@ class Inputs(_Movable):
         previous_rewards: float32 (B, T), 0 at first.
         transformed: bool (B, T), whether the previous action has transformed something, or in
             training a lapse makes as if (see `agents.augment`); read only with
-            `AgentConfig.forget_transformed`, as is the next.
+            `AgentConfig.marks_rooms`, as is the next.
         settled: bool (B, T), whether a choice has just been settled (see `agents.marks`).
         trials: int64 (B, T), index of the trial; read only with `AgentConfig.trial_memory`, and by
             `agents.recollection` for its targets.

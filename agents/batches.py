@@ -206,7 +206,7 @@ def collate(
         instructions[row, :n] = seen.instructions
         previous_actions[row, 1:n] = seen.actions[:-1]
         previous_rewards[row, 1:n] = seen.rewards[:-1]
-        if config.forget_transformed:
+        if config.marks_rooms:
             transformed[row, :n], settled[row, :n] = marks(
                 previous_actions[row, :n], stillness(seen.images)
             )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -61,6 +61,9 @@ class AgentConfig:
         forget_transformed: once a transform has changed the picture, forget what was seen since the
             latest choice: it is no longer so (see `agents.memory.forgotten`). For demonstrations by
             an expert that looks at everything again (``look_again``).
+        deed_layers: layers of a second memory, a quarter as wide, of what was done and what it
+            brought: all episode long, and without a picture. The memory of pictures then ends with
+            each room (see `agents.memory`). 0: one memory for everything.
         decoder_width: width of the decoder that spells explanations.
         compositional: the decoder knows of earlier words only what kind they were of, so that
             what it says of one dimension cannot depend on what it said of another.
@@ -88,6 +91,7 @@ class AgentConfig:
     context: int = 448
     trial_memory: bool = False
     forget_transformed: bool = False
+    deed_layers: int = 0
     decoder_width: int = 128
     compositional: bool = True
     dropout: float = 0.0
@@ -100,6 +104,7 @@ class AgentConfig:
             _at_least(self, name, 1)
         for name in ("layers", "heads", "context", "decoder_width"):
             _at_least(self, name, 1)
+        _at_least(self, "deed_layers", 0)
         _one_of(self, "encoder", get_args(Encoder))
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"channels must name at least one stage, each >= 1: {self.channels}")
@@ -115,6 +120,31 @@ class AgentConfig:
             )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if self.deed_layers:
+            _ = self.deeds  # whose width must do, too
+
+    @property
+    def deeds(self) -> "AgentConfig":
+        """The second memory's own numbers: width, layers and heads."""
+        width, heads = self.width // 4, max(1, self.heads // 4)
+        if width % (2 * heads):
+            raise ValueError(
+                "a quarter of width must be a multiple of 2 x a quarter of heads with deed_layers: "
+                f"width={self.width}, heads={self.heads}"
+            )
+        return replace(
+            self,
+            width=width,
+            heads=heads,
+            layers=self.deed_layers,
+            deed_layers=0,
+            forget_transformed=False,
+        )
+
+    @property
+    def marks_rooms(self) -> bool:
+        """Whether it matters where a room was changed, and where its choice was settled."""
+        return self.forget_transformed or self.deed_layers > 0
 
     @property
     def reduction(self) -> int:

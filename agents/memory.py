@@ -1,4 +1,10 @@
-"""A causal transformer over an episode's steps, whole at once or one step at a time."""
+"""A causal transformer over an episode's steps, whole at once or one step at a time.
+
+An agent may have two of them (`AgentConfig.deed_layers`). The one of `Deeds` never gets to see a
+picture, and keeps the whole episode: what was done, and what it brought. The one of pictures then
+ends with each room. So what was tried in earlier rooms is known from what was done there, and not
+guessed from what they looked like.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -24,6 +30,7 @@ class Cache:
         kept: bool (B, context), the steps that are not forgotten (see `forgotten`).
         begun: int64 (B,), the first step that a transform would take.
         longest: the largest of `lengths`, kept apart so that no device is asked for it.
+        deeds: of the second memory, if there is one.
     """
 
     keys: Tensor
@@ -32,24 +39,53 @@ class Cache:
     kept: Tensor
     begun: Tensor
     longest: int
+    deeds: "Cache | None" = None
 
     def reset(self, rows: Tensor) -> "Cache":
         """Forget some episodes: bool (B,), True where a new one begins."""
         rows = rows.to(self.lengths.device)
         lengths, begun = (torch.where(rows, 0, old) for old in (self.lengths, self.begun))
-        kept = self.kept | rows[:, None]
-        return Cache(self.keys, self.values, lengths, kept, begun, int(lengths.max()))
+        return replace(
+            self,
+            lengths=lengths,
+            kept=self.kept | rows[:, None],
+            begun=begun,
+            longest=int(lengths.max()),
+            deeds=self.deeds and self.deeds.reset(rows),
+        )
 
-    def after(self, transformed: Tensor, settled: Tensor) -> "Cache":
-        """Without what is `forgotten` now: bool (B,) twice."""
+    def joined(self, more: "Cache") -> "Cache":
+        """This one's rows, then those of another."""
+        return Cache(
+            keys=torch.cat((self.keys, more.keys), dim=1),
+            values=torch.cat((self.values, more.values), dim=1),
+            lengths=torch.cat((self.lengths, more.lengths)),
+            kept=torch.cat((self.kept, more.kept)),
+            begun=torch.cat((self.begun, more.begun)),
+            longest=max(self.longest, more.longest),
+            deeds=self.deeds and more.deeds and self.deeds.joined(more.deeds),
+        )
+
+    def after(self, transformed: Tensor) -> "Cache":
+        """Without what a transform takes now: bool (B,)."""
         steps = torch.arange(self.kept.shape[1], device=self.kept.device)
         past = (steps >= self.begun[:, None]) & (steps < self.lengths[:, None])
-        begun = torch.where(transformed, self.lengths, self.begun)
         return replace(
             self,
             kept=self.kept & ~(past & transformed[:, None]),
-            begun=torch.where(settled, self.lengths + 1, begun),
+            begun=torch.where(transformed, self.lengths, self.begun),
         )
+
+    def longer(self, settled: Tensor, ends: bool) -> "Cache":
+        """One step later: bool (B,), whether that step settled a choice; which, if a room ``ends``
+        by it, takes all that was before."""
+        lengths = self.lengths + 1
+        kept = self.kept
+        if ends:
+            steps = torch.arange(kept.shape[1], device=kept.device)
+            kept = kept & ~((steps < lengths[:, None]) & settled[:, None])
+        begun = torch.where(settled, lengths, self.begun)
+        return replace(self, lengths=lengths, kept=kept, begun=begun, longest=self.longest + 1)
 
 
 def forgotten(transformed: Tensor, settled: Tensor) -> Tensor:
@@ -75,14 +111,39 @@ def forgotten(transformed: Tensor, settled: Tensor) -> Tensor:
     return until[:, None, :] <= steps[None, :, None]
 
 
+def remembered(
+    config: AgentConfig, trials: Tensor, transformed: Tensor, settled: Tensor
+) -> Tensor | None:
+    """Which earlier steps an agent's memory of pictures still holds at each step.
+
+    Args:
+        config: reads trial_memory, forget_transformed and deed_layers.
+        trials: int64 (B, T), never falling within a row; read only with `trial_memory`.
+        transformed, settled: bool (B, T), as in `agents.batch.Inputs`.
+
+    Returns:
+        bool (B, T, T), at a step (second axis) of earlier ones and itself (third axis); None: all.
+    """
+    known: Tensor | None = None
+    if config.forget_transformed:
+        known = ~forgotten(transformed, settled)
+    ends = [trials] if config.trial_memory else []
+    if config.deed_layers:
+        ends.append(F.pad(settled.cumsum(-1), (1, 0))[:, :-1])  # a room ends with its choice
+    for of in ends:
+        same = of[:, :, None] == of[:, None, :]
+        known = same if known is None else known & same
+    return None if known is None else known.tril()
+
+
 class Memory(nn.Module):
     """Pre-norm causal transformer with rotary positions.
 
     Positions are relative, so an episode cut at its trials equals each trial remembered alone.
 
     Args:
-        config: reads width, layers, heads, context, dropout, trial_memory and
-            forget_transformed.
+        config: reads width, layers, heads, context, dropout, trial_memory, forget_transformed and
+            deed_layers.
     """
 
     def __init__(self, config: AgentConfig) -> None:
@@ -90,6 +151,7 @@ class Memory(nn.Module):
         self.config = config
         self.stack = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
+        self.deeds = Deeds(config) if config.deed_layers else None
         self.turns: Tensor
         self.register_buffer("turns", _rotary_turns(config), persistent=False)
 
@@ -98,14 +160,17 @@ class Memory(nn.Module):
         """The layers, first to last."""
         return cast("Iterable[Layer]", self.stack)
 
-    def forward(self, x: Tensor, trials: Tensor, transformed: Tensor, settled: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor, trials: Tensor, transformed: Tensor, settled: Tensor
+    ) -> Tensor:
         """Whole episodes.
 
         Args:
             x: (B, T, D); padding on the right.
-            trials: int64 (B, T), never falling within a row; read only with `trial_memory`.
-            transformed, settled: bool (B, T), as `forgotten` takes them; read only with
-                `forget_transformed`.
+            context: (B, T, D), what of each step is no picture; read only with `deed_layers`.
+            trials: int64 (B, T), as `remembered` takes them.
+            transformed, settled: bool (B, T), likewise; read only with `forget_transformed` or
+                `deed_layers`.
 
         Returns:
             (B, T, D): each step's state, from the steps up to it.
@@ -114,16 +179,20 @@ class Memory(nn.Module):
             ValueError: if T exceeds the context.
         """
         self._check(x.shape[1])
-        mask = None
-        if self.config.trial_memory:
-            mask = (trials[:, :, None] == trials[:, None, :]).tril()[:, None]
-        if self.config.forget_transformed:
-            known = (~forgotten(transformed, settled)).tril()[:, None]
-            mask = known if mask is None else mask & known
+        if self.deeds is not None:
+            x = x + self.deeds(context, trials, transformed, settled)
+        known = remembered(self.config, trials, transformed, settled)
+        mask = None if known is None else known[:, None]
         turns = self.turns[: x.shape[1]]
         for layer in self.layers:
             x = layer(x, turns, mask)
         return self.norm(x)
+
+    def learn(self, on: bool) -> None:
+        """Let gradients reach what remembers, or not."""
+        for part in (self.stack, self.deeds):
+            if part is not None:
+                part.requires_grad_(on)
 
     def begin(self, rows: int, device: torch.device | str) -> Cache:
         """An empty cache for B episodes."""
@@ -137,15 +206,17 @@ class Memory(nn.Module):
             kept=torch.ones(rows, config.context, dtype=torch.bool, device=device),
             begun=torch.zeros(rows, dtype=torch.int64, device=device),
             longest=0,
+            deeds=self.deeds and self.deeds.memory.begin(rows, device),
         )
 
     def step(
-        self, x: Tensor, cache: Cache, transformed: Tensor, settled: Tensor
+        self, x: Tensor, context: Tensor, cache: Cache, transformed: Tensor, settled: Tensor
     ) -> tuple[Tensor, Cache]:
         """One step of each episode: (B, D) -> (B, D) and the longer cache.
 
         Args:
             x: (B, D).
+            context: (B, D), as in `forward`.
             cache: of the steps before; spent.
             transformed, settled: bool (B,), of this step, as in `forward`.
 
@@ -154,8 +225,12 @@ class Memory(nn.Module):
         """
         longest = cache.longest + 1
         self._check(longest)
+        if self.deeds is not None:
+            assert cache.deeds is not None
+            done, deeds = self.deeds.step(context, cache.deeds, transformed, settled)
+            x, cache = x + done, replace(cache, deeds=deeds)
         if self.config.forget_transformed:
-            cache = cache.after(transformed, settled)
+            cache = cache.after(transformed)
         turns = self.turns[cache.lengths][:, None, None]
         seen = torch.arange(longest, device=x.device) <= cache.lengths[:, None]
         seen &= cache.kept[:, :longest]
@@ -169,7 +244,7 @@ class Memory(nn.Module):
                 cache.values[index, :, :, :longest],
                 cache.lengths,
             )
-        return self.norm(x)[:, 0], replace(cache, lengths=cache.lengths + 1, longest=longest)
+        return self.norm(x)[:, 0], cache.longer(settled, ends=self.deeds is not None)
 
     def _check(self, steps: int) -> None:
         if steps > self.config.context:
@@ -178,6 +253,42 @@ class Memory(nn.Module):
                 f"{self.config.context}: train with a higher AgentConfig.context, or let the agent "
                 "act in episodes of fewer experiments"
             )
+
+
+class Deeds(nn.Module):
+    """What was done and what it brought, all episode long: a small memory without pictures.
+
+    Args:
+        config: the whole agent's.
+    """
+
+    def __init__(self, config: AgentConfig) -> None:
+        super().__init__()
+        small = config.deeds
+        self.taken = nn.Linear(config.width, small.width)
+        self.marked = nn.Linear(2, small.width, bias=False)
+        self.memory = Memory(small)
+        self.given = nn.Linear(small.width, config.width, bias=False)
+        nn.init.normal_(self.given.weight, std=1e-3)  # as the last weights of each layer
+
+    def forward(
+        self, context: Tensor, trials: Tensor, transformed: Tensor, settled: Tensor
+    ) -> Tensor:
+        """What the memory of pictures is to know of all steps: (B, T, D) as in `Memory`."""
+        deeds = self._deeds(context, transformed, settled)
+        return self.given(self.memory(deeds, deeds, trials, transformed, settled))
+
+    def step(
+        self, context: Tensor, cache: Cache, transformed: Tensor, settled: Tensor
+    ) -> tuple[Tensor, Cache]:
+        """The same of one step, (B, D), and the longer cache."""
+        deeds = self._deeds(context, transformed, settled)
+        states, cache = self.memory.step(deeds, deeds, cache, transformed, settled)
+        return self.given(states), cache
+
+    def _deeds(self, context: Tensor, transformed: Tensor, settled: Tensor) -> Tensor:
+        marks = torch.stack((transformed, settled), dim=-1).to(context.dtype)
+        return self.taken(context) + self.marked(marks)
 
 
 class Layer(nn.Module):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from agents.batch import IGNORED, Batch, Inputs
 from agents.config import AgentConfig
 from agents.encoder import Redrawer, build_encoder
-from agents.memory import Cache, Memory, forgotten
+from agents.memory import Cache, Memory, remembered
 from agents.recollection import KINDS, recollections
 from oddoneout.rules.language import WORD_KINDS
 
@@ -127,9 +127,12 @@ class Agent(nn.Module):
     def act(self, inputs: Inputs, remember: bool = True) -> Outputs:
         """Actions and states of whole episodes, from what the agent sees and nothing else."""
         features = self._features(inputs.images)
-        tokens = self._tokens(inputs, features)
+        context = self._context(
+            inputs.instructions, inputs.previous_actions, inputs.previous_rewards
+        )
+        tokens = context + self._placed(inputs, features.to(context.dtype))
         if remember:
-            states = self.memory(tokens, inputs.trials, inputs.transformed, inputs.settled)
+            states = self.memory(tokens, context, inputs.trials, inputs.transformed, inputs.settled)
         else:
             states = self.memory.norm(tokens)
         return Outputs(logits=self.policy(states).float(), states=states, features=features)
@@ -163,10 +166,9 @@ class Agent(nn.Module):
         Returns:
             Action scores (B, A), states (B, D), and the grown cache.
         """
-        token = self.encoder(images) + self._context(
-            instructions, previous_actions, previous_rewards
-        )
-        states, cache = self.memory.step(token, cache, transformed, settled)
+        context = self._context(instructions, previous_actions, previous_rewards)
+        token = self.encoder(images) + context
+        states, cache = self.memory.step(token, context, cache, transformed, settled)
         return self.policy(states).float(), states, cache
 
     def speak(self, states: Tensor) -> Tensor:
@@ -181,16 +183,12 @@ class Agent(nn.Module):
         """Of pictures; what has been encoded before passes."""
         return images.float() if images.ndim == 2 else self.encoder(images)
 
-    def _tokens(self, inputs: Inputs, features: Tensor) -> Tensor:
-        """One token per step, (B, T, D); the features of the F valid frames put in place."""
-        context = self._context(
-            inputs.instructions, inputs.previous_actions, inputs.previous_rewards
-        )
+    def _placed(self, inputs: Inputs, features: Tensor) -> Tensor:
+        """The features of the F valid frames, each at its step: (F, D) -> (B, T, D)."""
         valid = inputs.valid
-        placed = context.new_zeros(context.shape).masked_scatter(
-            valid[..., None], features.to(context.dtype)
+        return features.new_zeros(*valid.shape, features.shape[-1]).masked_scatter(
+            valid[..., None], features
         )
-        return context + placed
 
     def _context(self, instructions: Tensor, actions: Tensor, rewards: Tensor) -> Tensor:
         # Rewards are 0, 1 or 10: whether any came, and how much, kept to one scale.
@@ -207,10 +205,9 @@ class Agent(nn.Module):
         outcomes = batch.targets.coming[awaiting]
         recollected = said = None
         if self.recollection is not None:
-            inputs, gone = batch.inputs, None
-            if self.config.forget_transformed:
-                gone = forgotten(inputs.transformed, inputs.settled)
-            asked, said = recollections(batch, self.config.vocabulary, gone)
+            inputs = batch.inputs
+            known = remembered(self.config, inputs.trials, inputs.transformed, inputs.settled)
+            asked, said = recollections(batch, self.config.vocabulary, known)
             recollected = self.recollection(states[asked]).unflatten(-1, (-1, KINDS))
         decoder = self.decoder
         return Spelling(

@@ -18,15 +18,15 @@ KINDS: Final = 3
 
 
 def recollections(
-    batch: Batch, vocabulary: int, forgotten: Tensor | None = None
+    batch: Batch, vocabulary: int, known: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """At which steps to recollect, and what.
 
     Args:
         batch: whole episodes, or parts of them.
         vocabulary: number of words.
-        forgotten: bool (B, T, T), at which step which earlier one is not known any more (see
-            `agents.memory.forgotten`); None: none.
+        known: bool (B, T, T), at which step which earlier one is still known (see
+            `agents.memory.remembered`); None: all.
 
     Returns:
         bool (B, T), the steps of searches; and of those N steps, row by row, int64 (N,
@@ -37,8 +37,8 @@ def recollections(
     searching = batch.searching
     heard = searching & (told > 0)
     so_far = (trials[:, :, None] == trials[:, None, :]).tril()  # of each step's trial
-    if forgotten is not None:
-        so_far &= ~forgotten
+    if known is not None:
+        so_far &= known
     same = so_far & (told[:, :, None] == told[:, None, :]) & heard[:, None, :]
     again = same.tril(-1).any(-1)
     words = batch.targets.sentences

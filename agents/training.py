@@ -195,7 +195,7 @@ class Trainer:
     def _enter(self, stage: Stage) -> None:
         """Train what that stage trains."""
         self.agent.encoder.requires_grad_(stage is not Stage.FEATURES)
-        self.agent.memory.stack.requires_grad_(stage is not Stage.GLIMPSES)
+        self.agent.memory.learn(stage is not Stage.GLIMPSES)
         self.network: nn.Module = self.agent
         if self.ranks.ranks > 1:
             self.network = nn.parallel.DistributedDataParallel(
@@ -345,7 +345,7 @@ class Trainer:
         """Take over another run's weights, and nothing else of it."""
         other, meta = checkpoint.load_agent(path)
         ours = self.meta.agent
-        free = ("layers", "recollect", "trial_memory", "forget_transformed")
+        free = ("layers", "deed_layers", "recollect", "trial_memory", "forget_transformed")
         alike = replace(ours, **{name: getattr(meta.agent, name) for name in free})
         if meta.agent.layers > ours.layers or meta.agent != alike:
             raise checkpoint.CheckpointError(

@@ -32,7 +32,7 @@ _FORGETFUL: Final = {"forget_transformed": True}
 #: And what was seen at the very moment of it must not do instead.
 _LAPSING: Final = {"lapse": 0.03}
 #: Options that earlier plans did not have: part of a plan where they are used.
-_LATER: Final = {"forget_transformed": False, "lapse": 0.0}
+_LATER: Final = {"forget_transformed": False, "lapse": 0.0, "deed_layers": 0}
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
 _WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0}
 

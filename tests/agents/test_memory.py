@@ -21,7 +21,7 @@ def nothing(x):
 def whole(memory, x, trials=None, transformed=None, settled=None):
     trials = torch.zeros(x.shape[:2], dtype=torch.int64) if trials is None else trials
     transformed = nothing(x) if transformed is None else transformed
-    return memory(x, trials, transformed, nothing(x) if settled is None else settled)
+    return memory(x, x, trials, transformed, nothing(x) if settled is None else settled)
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def stepped(memory, x, cache, transformed=None, settled=None):
     settled = nothing(x) if settled is None else settled
     states = []
     for t in range(x.shape[1]):
-        state, cache = memory.step(x[:, t], cache, transformed[:, t], settled[:, t])
+        state, cache = memory.step(x[:, t], x[:, t], cache, transformed[:, t], settled[:, t])
         states.append(state)
     return torch.stack(states, dim=1), cache
 
@@ -51,7 +51,7 @@ def test_rows_begin_anew_at_different_times():
     cache, states = memory.begin(3, "cpu"), []
     for t in range(30):
         cache = cache.reset(torch.tensor([t == start for start in starts]))
-        state, cache = memory.step(x[:, t], cache, nothing(x)[:, t], nothing(x)[:, t])
+        state, cache = memory.step(x[:, t], x[:, t], cache, nothing(x)[:, t], nothing(x)[:, t])
         states.append(state)
     slow = torch.stack(states, dim=1)
     for row, start in enumerate(starts):
@@ -101,7 +101,7 @@ def test_trial_memory_step_by_step_equals_all_at_once_when_rows_are_reset():
     for t in range(24):
         if t:
             cache = cache.reset(trials[:, t] != trials[:, t - 1])
-        state, cache = memory.step(x[:, t], cache, nothing(x)[:, t], nothing(x)[:, t])
+        state, cache = memory.step(x[:, t], x[:, t], cache, nothing(x)[:, t], nothing(x)[:, t])
         states.append(state)
     slow = torch.stack(states, dim=1)
     torch.testing.assert_close(slow, whole(memory, x, trials), rtol=1e-4, atol=1e-4)
@@ -162,4 +162,58 @@ def test_who_begins_anew_has_forgotten_nothing():
     x = stream(1, 12, memory.config)
     _, spent = stepped(memory, x, memory.begin(1, "cpu"), ~nothing(x))
     again, _ = stepped(memory, x, spent.reset(torch.tensor([True])))
+    torch.testing.assert_close(again, whole(memory, x), rtol=1e-4, atol=1e-4)
+
+
+def with_context(memory, x, context, transformed, settled):
+    trials = torch.zeros(x.shape[:2], dtype=torch.int64)
+    return memory(x, context, trials, transformed, settled)
+
+
+@torch.no_grad()
+def test_with_a_memory_of_deeds_no_picture_outlives_its_room():
+    memory = memory_of(deed_layers=1, layers=2)
+    x, context = (stream(1, 20, memory.config, seed) for seed in (0, 1))
+    settled = nothing(x)
+    settled[0, 11] = True  # the last step of its room
+    before = with_context(memory, x, context, nothing(x), settled)
+    other = x.clone()
+    other[:, :12] *= -1.0
+    after = with_context(memory, other, context, nothing(x), settled)
+    assert torch.equal(before[:, 12:], after[:, 12:])
+    assert not torch.allclose(before[:, :12], after[:, :12])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("mark", ["context", "transformed", "settled"])
+def test_deeds_are_remembered_beyond_their_room(mark):
+    memory = memory_of(deed_layers=1)
+    memory.deeds.given.weight.normal_()  # at first next to nothing comes from there
+    x, context = (stream(1, 20, memory.config, seed) for seed in (0, 1))
+    settled = nothing(x)
+    settled[0, 11] = True
+    seen = {"context": context, "transformed": nothing(x), "settled": settled}
+    other = {**seen, mark: seen[mark].clone()}
+    other[mark][0, 5] = -context[0, 5] if mark == "context" else True
+    one, two = (with_context(memory, x, **of) for of in (seen, other))
+    assert torch.equal(one[:, :5], two[:, :5])
+    assert not torch.allclose(one[:, 12:], two[:, 12:])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("forget_transformed", [False, True])
+@pytest.mark.parametrize("trial_memory", [False, True])
+def test_deeds_step_by_step_equal_all_at_once(forget_transformed, trial_memory):
+    memory = memory_of(
+        deed_layers=2, forget_transformed=forget_transformed, trial_memory=trial_memory
+    )
+    memory.deeds.given.weight.normal_()
+    x = stream(4, 60, memory.config)
+    draws = torch.randint(9, (4, 60), generator=torch.Generator().manual_seed(1))
+    transformed, settled = draws == 0, draws == 1
+    slow, spent = stepped(memory, x, memory.begin(4, "cpu"), transformed, settled)
+    fast = whole(memory, x, None, transformed, settled)
+    torch.testing.assert_close(slow, fast, rtol=1e-4, atol=1e-4)
+    # Whoever begins anew remembers neither pictures nor deeds.
+    again, _ = stepped(memory, x, spent.reset(torch.ones(4, dtype=torch.bool)))
     torch.testing.assert_close(again, whole(memory, x), rtol=1e-4, atol=1e-4)

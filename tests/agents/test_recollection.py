@@ -42,9 +42,9 @@ def told(*steps: str, trials: list[int], explaining: list[bool] | None = None) -
     )
 
 
-def said(batch: Batch, word: str, gone: Tensor | None = None) -> list[int]:
+def said(batch: Batch, word: str, known: Tensor | None = None) -> list[int]:
     """How often, at each step of a search."""
-    counts: Tensor = recollections(batch, len(language.VOCABULARY), gone)[1]
+    counts: Tensor = recollections(batch, len(language.VOCABULARY), known)[1]
     return counts[:, language.VOCABULARY.index(word)].tolist()
 
 
@@ -71,10 +71,10 @@ def test_outcomes_are_not_counted_nor_asked_at():
 def test_what_a_transform_made_the_agent_forget_is_not_asked_of_it():
     batch = told(RED_BALL, BLUE_BALL, BLUE_BALL, "", RED_BALL, trials=[0] * 5)
     batch.inputs.transformed[0, 2] = True  # the third look comes after it
-    gone = forgotten(batch.inputs.transformed, batch.inputs.settled)
-    assert said(batch, "ball", gone) == [1, 2, 1, 1, 2]
-    assert said(batch, "red", gone) == [1, 1, 0, 0, 1]
-    assert said(batch, "blue", gone) == [0, 1, 1, 1, 1]
+    known = ~forgotten(batch.inputs.transformed, batch.inputs.settled)
+    assert said(batch, "ball", known) == [1, 2, 1, 1, 2]
+    assert said(batch, "red", known) == [1, 1, 0, 0, 1]
+    assert said(batch, "blue", known) == [0, 1, 1, 1, 1]
 
 
 def test_the_end_of_a_sentence_is_no_word():
