@@ -75,6 +75,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Meta) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def sweep(run: Path) -> None:
+    """Remove what processes that were killed while they saved have left half-written."""
+    for temporary in run.glob(".*.safetensors.*"):
+        temporary.unlink(missing_ok=True)
+
+
 def describe(run: Path, meta: Meta) -> None:
     """Write ``config.json``, for people to read; nothing reads it back."""
     run.mkdir(parents=True, exist_ok=True)

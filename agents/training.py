@@ -181,6 +181,7 @@ class Trainer:
             return self.agent
         record = None
         if self.ranks.first:
+            checkpoint.sweep(self.run)
             checkpoint.describe(self.run, self.meta)
             record = progress.Record(self.run, self.state.step)
         portions = self._portions()

@@ -118,7 +118,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         for name, value in (("num_envs", num_envs), ("workers", 1 if workers is None else workers)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        if level not in CATALOGUE:
+        if not isinstance(level, str) or level not in CATALOGUE:
             raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
         if not isinstance(reuse_buffers, bool):
             raise ValueError(f"reuse_buffers must be True or False, got {reuse_buffers!r}")

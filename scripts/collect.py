@@ -77,8 +77,6 @@ def describe(path: Path) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    if args.out is None or args.out_id is None:
-        raise common.UserError("exporting needs --out DIR (the set) and --out-id ID (Minari's)")
     from oddoneout.demos.export import export_minari
 
     try:
@@ -123,6 +121,8 @@ def arguments() -> argparse.Namespace:
         parser.error("one of --env, --describe and --export is needed")
     if args.export is not None and common.place().ranks > 1:
         parser.error("--export is for one process: run it without torchrun, after all ranks")
+    if args.export is not None and (args.out is None or args.out_id is None):
+        parser.error("exporting needs --out DIR (the set) and --out-id ID (Minari's name for it)")
     return args
 
 

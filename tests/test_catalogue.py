@@ -56,14 +56,23 @@ each_variant = pytest.mark.parametrize(
 Seen = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
 
 
-def play(id: str, seed: int, steps: int, **arguments: Any) -> Iterator[Seen]:
-    """Random steps from a seed, beginning with the reset; a new episode where one ends."""
+def play(
+    id: str, seed: int, steps: int, eventful: bool = False, **arguments: Any
+) -> Iterator[Seen]:
+    """Steps from a seed, beginning with the reset; a new episode where one ends.
+
+    They are random; ``eventful`` ones soon meet objects, and transform and choose these.
+    """
     env = gymnasium.make(id, disable_env_checker=True, **arguments)
     rng = np.random.default_rng(seed)
     observation, info = env.reset(seed=seed)
     yield observation, 0.0, False, False, info
     for _ in range(steps):
-        step = env.step(int(rng.integers(len(Action))))
+        action = int(rng.integers(len(Action)))
+        if eventful:
+            at_focus = (Action.CHOOSE, Action.TRANSFORM_COLOR)
+            action = busy(env.unwrapped.snapshot(), rng, at_focus)  # type: ignore[attr-defined]
+        step = env.step(action)
         yield step  # type: ignore[misc]
         if step[2] or step[3]:
             observation, info = env.reset()
@@ -76,8 +85,9 @@ def test_gymnasium_finds_nothing_to_complain_about(id: str) -> None:
     env = gymnasium.make(id, disable_env_checker=True, render_mode="rgb_array")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # Where there is no display, "human" says so and goes on without a window.
-        warnings.filterwarnings("ignore", message=".*shows nothing: no window")
+        # Where there is no display, or no tkinter, "human" says so and goes on without a window.
+        no_window = ".*shows nothing: (no window|a window needs tkinter)"
+        warnings.filterwarnings("ignore", message=no_window)
         check_env(env.unwrapped)
     env.close()
 
@@ -88,19 +98,22 @@ def test_every_argument_makes_an_environment_that_keeps_the_contract(
 ) -> None:
     env = gymnasium.make(id, **arguments)
     most = {"OddOneOut/Intervention-v0": (10.0, 1.0, 0.0)}.get(id, (1.0, 0.0))
-    for observation, reward, _, _, info in play(id, 3, 60, **arguments):
+    choices = 0
+    for observation, reward, _, _, info in play(id, 3, 60, eventful=True, **arguments):
         assert observation in env.observation_space
         assert reward in most
         assert set(info) - {"choice"} == {"instruction", "explanation", "trial", "phase"}
         assert info["phase"] in ("search", "explain")
         assert decode(observation["instruction"]) == info["instruction"]
         if "choice" in info:
+            choices += 1
             assert set(info["choice"]) == {"trial", "test", "correct", "odd_in"}
             assert set(info["choice"]["odd_in"]) <= {d.value for d in Dimension}
             assert (reward > 0) == info["choice"]["correct"]
             assert info["phase"] == "explain"
         else:
             assert reward == 0
+    assert choices, "nothing was chosen, so nothing was shown about choices"
     env.close()
 
 

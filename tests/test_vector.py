@@ -310,6 +310,39 @@ def test_a_fork_cannot_use_the_workers_and_does_not_keep_them() -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_every_room_is_rendered_as_if_it_were_alone() -> None:
+    envs = make(num_envs=2, workers=2, render_mode="rgb_array")
+    envs.reset(seed=3)
+    frames = envs.render()
+    assert frames is not None
+    for i, frame in enumerate(frames):
+        alone = gymnasium.make(BASIC, render_mode="rgb_array", disable_env_checker=True)
+        alone.reset(seed=3 + i)
+        assert np.array_equal(frame, alone.render())
+        alone.close()
+    envs.close()
+
+
+def test_ctrl_c_in_a_step_ends_the_workers() -> None:
+    code = (
+        "import os, signal, threading, numpy as np, gymnasium, oddoneout\n"
+        f"envs = gymnasium.make_vec({BASIC!r}, num_envs=2, workers=2)\n"
+        "envs.reset(seed=0)\n"
+        "print(*(worker.process.pid for worker in envs._workers), flush=True)\n"
+        "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "try:\n"
+        "    while True: envs.step(np.full(2, 3))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted', envs.closed)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    workers, interrupted = run.stdout.splitlines()
+    assert interrupted == "interrupted True", run.stderr
+    assert_all_gone([int(pid) for pid in workers.split()])
+
+
 def test_an_exception_in_a_worker_comes_with_its_traceback() -> None:
     envs = make(workers=2)
     workers = pids(envs)

@@ -1,6 +1,6 @@
 """Export to Minari, for other people's learners."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import gymnasium
@@ -38,7 +38,7 @@ def export_minari(dataset: Dataset, dataset_id: str) -> Any:
     try:
         return minari.create_dataset_from_buffers(
             dataset_id,
-            _buffers(dataset),  # pyright: ignore[reportArgumentType]  (iterated once, in order)
+            episodes(dataset),  # pyright: ignore[reportArgumentType]  (iterated once, in order)
             env=env,
             algorithm_name=manifest.policy,
             description=(
@@ -56,10 +56,11 @@ def export_minari(dataset: Dataset, dataset_id: str) -> Any:
         env.close()
 
 
-def _buffers(dataset: Dataset) -> Iterator[Any]:
+def episodes(trajectories: Iterable[Trajectory]) -> Iterator[Any]:
+    """Each trajectory as Minari takes it (an ``EpisodeBuffer``)."""
     from minari.data_collector import EpisodeBuffer
 
-    for index, trajectory in enumerate(dataset):
+    for index, trajectory in enumerate(trajectories):
         terminations, truncations = _endings(trajectory)
         seen, told = trajectory.seen, trajectory.told
         yield EpisodeBuffer(

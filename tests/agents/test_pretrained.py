@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from agents.actor import load_policy
 from agents.checkpoint import load_agent
+from oddoneout.evaluation import evaluate
 
-FILES = sorted((Path(__file__).parents[2] / "agents" / "pretrained").glob("*.safetensors"))
+FOLDER = Path(__file__).parents[2] / "agents" / "pretrained"
+FILES = sorted(FOLDER.glob("*.safetensors"))
 
 
 def test_there_is_one_for_each_explained_dimension_for_none_and_for_interventions():
@@ -30,3 +33,19 @@ def test_every_agent_loads_and_acts(file):
         )
     assert torch.isfinite(logits).all()
     assert agent.speak(states).shape == (2, agent.config.sentence_words)
+
+
+@pytest.mark.parametrize("dimension", ["color", "shape", "texture"])
+def test_what_was_explained_still_decides(dimension):
+    policy = load_policy(FOLDER / f"confounded-{dimension}.safetensors", temperature=0.25)
+    env = "OddOneOut/Deconfounded-v0"
+    scores = evaluate(policy, env, {"dimension": dimension}, episodes=12, seed=11, slots=12)
+    assert scores.odd_in[dimension].value >= 0.75, "0.95 to 0.99 in its table"
+
+
+def test_the_experimenter_still_finds_the_dimension():
+    policy = load_policy(FOLDER / "intervention.safetensors", temperature=0.25)
+    env = "OddOneOut/Intervention-v0"
+    scores = evaluate(policy, env, {"difficulty": "easy"}, episodes=8, seed=11, slots=8)
+    assert scores.success.value >= 0.75, "0.97 in its table"
+    assert scores.says["properties"].accuracy.value >= 0.9, "0.98 in its table"

@@ -136,7 +136,11 @@ def test_every_part_needs_only_its_own_libraries(module: Module) -> None:
 def test_only_the_camera_touches_gl(module: Module) -> None:
     if not module.within("oddoneout") or module.name == GL_FILE:
         return
-    names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    names = set[str]()
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Attribute(attr=name) | ast.Name(id=name) | ast.alias(name=name):
+                names.add(name)
     assert not names & GL_NAMES, f"{module.name} uses {sorted(names & GL_NAMES)}"
 
 

@@ -3,10 +3,10 @@
 The policies' makers are functions of this module, so that worker processes can import them.
 """
 
+import itertools
 import os
 import resource
 import signal
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ SENTENCES = ("", "this is a red cube", "correct it is uniquely red", "this is a 
 class FakeEnv(gymnasium.Env):
     """Random pictures for 3 to 9 steps; the last but one is a choice, the last explains it."""
 
-    def __init__(self, size: int = 8, pause: float = 0.0) -> None:
-        self.size, self.pause = size, pause  # pause: seconds per step
+    def __init__(self, size: int = 8) -> None:
+        self.size = size
         self.observation_space = spaces.Dict(
             image=spaces.Box(0, 255, (size, size, 3), np.uint8),
             instruction=spaces.Box(0, 100, (4,), np.int32),
@@ -44,7 +44,6 @@ class FakeEnv(gymnasium.Env):
         return self._observation(), self._info()
 
     def step(self, action: int) -> Any:
-        time.sleep(self.pause)
         self._time += 1
         info = self._info()
         chosen = self._time == self._length - 1
@@ -79,6 +78,11 @@ gymnasium.register("Fake/Room-v0", entry_point=f"{__name__}:FakeEnv")
 FAKE_ID = "tests.demos.fakes:Fake/Room-v0"
 
 
+#: A process that has this in its environment stops for ever at that decision, to be killed there.
+STOP_AT = "FAKE_STOP_AT"
+_decisions = itertools.count(1)
+
+
 class FakePolicy:
     """Random actions of its own, a function of the seed alone; every third one disturbed."""
 
@@ -89,6 +93,9 @@ class FakePolicy:
         self.rngs[slot] = np.random.default_rng(seed + 1)
 
     def decide(self, moments: Sequence[Moment]) -> list[Decision]:
+        if next(_decisions) == int(os.environ.get(STOP_AT, "0")):
+            while True:
+                signal.pause()
         return [self._one(self.rngs[moment.slot]) for moment in moments]
 
     def _one(self, rng: np.random.Generator) -> Decision:

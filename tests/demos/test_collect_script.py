@@ -55,6 +55,10 @@ def test_the_script_collects_resumes_and_describes(tmp_path: Path) -> None:
         ([], "one of --env, --describe and --export is needed"),
         (["--describe", "/nowhere"], "/nowhere/manifest.json: not found"),
         (["--env", "OddOneOut/Basic-v0"], "collecting needs --env, --episodes and --out"),
+        (
+            ["--env", "OddOneOut/Basic-v0", "--episodes", "1", "--out", "x", "--export", "minari"],
+            "exporting needs --out DIR (the set) and --out-id ID",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_one_clear_line(arguments: list[str], said: str) -> None:

@@ -13,7 +13,7 @@ from oddoneout.demos.manifest import StorageError, read_manifest, write_manifest
 from oddoneout.demos.storage import Dataset
 from oddoneout.rules.splits import Stream, episode_seed
 from tests.demos import fakes
-from tests.demos.fakes import RECIPE, contents, make_set
+from tests.demos.fakes import RECIPE, STOP_AT, contents, make_set
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_a_set_holds_the_episodes_of_its_seeds_in_order(undisturbed: Path) -> No
     assert dataset.seeds.tolist() == [episode_seed(Stream.DEMOS, 3, i) for i in range(22)]
 
 
-def _collect_slowly(root: Path, recipe: Recipe) -> None:
+def _collect_with_workers(root: Path, recipe: Recipe) -> None:
     collect(root, recipe, workers=2)
 
 
@@ -51,18 +51,23 @@ def _wait_for(root: Path, pattern: str) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("moment", [".unfinished-shard-*/images.bin", "shard-0000[1-9]"])
-def test_killed_and_run_again_it_ends_with_the_same_bytes(moment: str, tmp_path: Path) -> None:
-    slow = replace(RECIPE, env_args={"pause": 0.004})
-    make_set(tmp_path / "undisturbed", slow)
+@pytest.mark.parametrize(
+    ("decision", "moment"),
+    [("10", ".unfinished-shard-*/images.bin"), ("60", "shard-0000[1-9]")],  # of 137 in six shards
+)
+def test_killed_and_run_again_it_ends_with_the_same_bytes(
+    decision: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
+) -> None:
     root = tmp_path / "killed"
     root.mkdir()
     # Not a daemon: a collection has worker processes of its own.
     process = multiprocessing.get_context("spawn").Process(
-        target=_collect_slowly, args=(root, slow)
+        target=_collect_with_workers, args=(root, RECIPE)
     )
+    monkeypatch.setenv(STOP_AT, decision)  # of each worker: together they cannot finish
     process.start()
     _wait_for(root, moment)
+    monkeypatch.delenv(STOP_AT)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -71,8 +76,8 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(moment: str, tmp_path:
     before = contents(root / "shard-00001") if "shard-00001" in finished else None
     with pytest.raises(StorageError, match=r"unfinished, \d of 6 shards are there"):
         Dataset(root)
-    collect(root, slow, workers=2)
-    assert contents(root) == contents(tmp_path / "undisturbed")
+    collect(root, RECIPE, workers=2)
+    assert contents(root) == contents(undisturbed)
     assert before is None or before == contents(root / "shard-00001")
 
 
@@ -155,16 +160,19 @@ def test_a_failing_worker_says_why(tmp_path: Path) -> None:
         collect(tmp_path, faulty)
 
 
-def test_two_collections_into_one_folder_at_once_are_refused(tmp_path: Path) -> None:
-    slow = replace(RECIPE, env_args={"pause": 0.02})
+def test_two_collections_into_one_folder_at_once_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = multiprocessing.get_context("spawn").Process(
-        target=_collect_slowly, args=(tmp_path, slow)
+        target=_collect_with_workers, args=(tmp_path, RECIPE)
     )
+    monkeypatch.setenv(STOP_AT, "10")
     process.start()
     try:
         _wait_for(tmp_path, "manifest.json")
+        monkeypatch.delenv(STOP_AT)
         with pytest.raises(StorageError, match="another process is collecting into this folder"):
-            collect(tmp_path, slow)
+            collect(tmp_path, RECIPE)
     finally:
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
@@ -215,25 +223,27 @@ def _collect_a_share(root: Path, recipe: Recipe, rank: int) -> None:
     collect(root, recipe, rank=rank, ranks=2)
 
 
-def test_ranks_work_at_once_and_a_killed_one_is_made_up_for(tmp_path: Path) -> None:
-    slow = replace(RECIPE, env_args={"pause": 0.01})
-    make_set(tmp_path / "undisturbed", slow)
+def test_ranks_work_at_once_and_a_killed_one_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
+) -> None:
     root = tmp_path / "shared"
     context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_collect_a_share, args=(root, slow, rank)) for rank in (0, 1)]
-    for process in ranks:
-        process.start()
-    _wait_for(root, ".unfinished-shard-0000[35]*/images.bin")  # rank 1's second shard, or third
+    ranks = [context.Process(target=_collect_a_share, args=(root, RECIPE, rank)) for rank in (0, 1)]
+    ranks[0].start()
+    monkeypatch.setenv(STOP_AT, "40")  # in rank 1's second shard
+    ranks[1].start()
+    _wait_for(root, ".unfinished-shard-00003*/images.bin")
     assert ranks[1].pid is not None
     os.kill(ranks[1].pid, signal.SIGKILL)
     for process in ranks:
         process.join()
     assert (ranks[0].exitcode, ranks[1].exitcode) == (0, -signal.SIGKILL)
-    assert {f"shard-0000{k}" for k in (0, 1, 2, 4)} <= {path.name for path in root.iterdir()}
-    with pytest.raises(StorageError, match=r"unfinished, [45] of 6 shards are there"):
+    monkeypatch.delenv(STOP_AT)
+    assert {path.name for path in root.glob("shard-*")} == {f"shard-0000{k}" for k in (0, 1, 2, 4)}
+    with pytest.raises(StorageError, match=r"unfinished, 4 of 6 shards are there"):
         Dataset(root)
-    collect(root, slow)  # by any number of ranks
-    assert contents(root) == contents(tmp_path / "undisturbed")
+    collect(root, RECIPE)  # by any number of ranks
+    assert contents(root) == contents(undisturbed)
 
 
 @pytest.mark.parametrize("theirs", [3, 4])

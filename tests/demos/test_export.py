@@ -1,10 +1,13 @@
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from oddoneout.demos.collection import Recipe
-from oddoneout.demos.export import export_minari
+from oddoneout.demos.export import episodes, export_minari
 from oddoneout.demos.storage import Dataset
 from tests.demos.fakes import make_set
 
@@ -44,6 +47,34 @@ def test_minari_reads_back_what_was_exported_without_loss(dataset: Dataset) -> N
     env = loaded.recover_environment()
     assert env.observation_space["image"].shape == (24, 32, 3)  # pyright: ignore
     env.close()
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_an_episode_that_ends_without_a_choice_is_truncated(
+    explained: bool, dataset: Dataset
+) -> None:
+    whole = dataset[0]
+    explaining = whole.told.explaining & explained
+    cut = replace(whole, told=replace(whole.told, explaining=explaining))
+    buffer = next(episodes([cut]))
+    last = [False] * (len(whole) - 1) + [True]
+    never = [False] * len(whole)
+    assert np.asarray(buffer.terminations).tolist() == (last if explained else never)
+    assert np.asarray(buffer.truncations).tolist() == (never if explained else last)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_script_exports(dataset: Dataset, tmp_path: Path) -> None:
+    import minari
+
+    command = [sys.executable, "-m", "scripts.collect", "--out", str(tmp_path / "set")]
+    command += ["--export", "minari", "--out-id", "rooms/script-v0"]
+    result = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "exported 5 episodes as Minari's rooms/script-v0" in result.stdout
+    assert minari.load_dataset("rooms/script-v0").total_episodes == 5
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,0 +1,59 @@
+"""Cells in processes of their own, and what becomes of their demonstrations."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from oddoneout.demos.collection import Recipe
+from scripts import reproduce
+from scripts.reproduction import cells, pool
+from scripts.reproduction.plan import Cell, matrix
+from scripts.reproduction.sizes import PRESETS
+from tests.demos.fakes import make_set
+
+PLAN = {cell.name: cell for cell in matrix("basic", PRESETS["tiny"])}
+
+
+def places_in(folder: Path) -> cells.Places:
+    return cells.Places(folder / "out", folder / "work")
+
+
+def test_a_cell_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
+    places = places_in(tmp_path)
+    random = PLAN["basic-random"]
+    good = dataclasses.replace(random, rooms=random.rooms[:1], episodes=2)
+    bad = dataclasses.replace(good, arm="nobody")
+    said: list[str] = []
+    assert pool.run_cells([bad, good], places, 2, "cpu", said.append) == [bad.name]
+    assert cells.load_finished(bad, places) is None
+    kept = cells.load_finished(good, places)
+    assert kept is not None
+    assert [len(exam["episodes"]) for exam in kept["exams"].values()] == [2]
+    log = places.run(bad) / "log.txt"
+    assert f"{bad.name}: failed, see {log}" in said
+    assert "KeyError: 'nobody'" in log.read_text()
+
+
+def test_only_demonstrations_that_no_cell_needs_any_more_are_discarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def collect_here(root: Path, recipe: Recipe, workers: int, report: object) -> None:
+        make_set(root, recipe)
+
+    def run_but_one(todo: list[Cell], *_: object) -> list[str]:
+        *finished, failing = todo
+        for cell in finished:
+            cells.write_json(places.finished(cell), {"digest": cell.digest})
+        return [failing.name]
+
+    places = places_in(tmp_path)
+    monkeypatch.setattr(cells, "collect", collect_here)
+    monkeypatch.setattr(pool, "run_cells", run_but_one)
+    good, bad = PLAN["basic-shuffled-0"], PLAN["basic-outcome-0"]
+    assert not {demos.name for demos in good.sets} & {demos.name for demos in bad.sets}
+    args = argparse.Namespace(jobs=1, device="cpu", discard_demos=True)
+    assert reproduce.carry_out(args, places, [good, bad], [good, bad]) == [bad.name]
+    assert not any(cells.collected(demos, places) for demos in good.sets)
+    assert all(cells.collected(demos, places) for demos in bad.sets)

@@ -1,0 +1,62 @@
+"""What stands at every step, held against what the arguments ask for."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+import oddoneout  # noqa: F401  (registers the ids)
+from oddoneout.actions import Action
+from oddoneout.env import OddOneOutEnv
+from oddoneout.rules.language import outcome, properties, sentence
+from oddoneout.rules.levels import CATALOGUE, Describe, Speech
+from oddoneout.world.geometry import REACH
+from tests.wandering import busy
+
+
+def expected(env: OddOneOutEnv, speech: Speech, describe: Describe) -> str:
+    """The sentence by the words of README's table of arguments."""
+    now, trial, state = env.snapshot(), env._trial, env._state
+    if state.choice is not None:
+        truth = sentence(outcome(trial, state))
+        silent = speech in (Speech.NONE, Speech.PROPERTIES)
+    else:
+        looked_at = now.gaze if describe is Describe.GAZE else now.focus
+        truth = "" if looked_at is None else sentence(properties(trial, state, looked_at))
+        silent = speech in (Speech.NONE, Speech.OUTCOME)
+        if looked_at is not None and describe is Describe.NEAR:
+            assert now.objects[looked_at].distance <= REACH
+    if silent or not truth:
+        return ""
+    if speech is Speech.IRRELEVANT:
+        return f"you face the {env.world.wall_faced()} wall"
+    return truth
+
+
+@pytest.mark.parametrize("id", [level.id for level in CATALOGUE.values()])
+@pytest.mark.parametrize("describe", Describe)
+@pytest.mark.parametrize("speech", [s for s in Speech if s is not Speech.SHUFFLED])
+def test_what_stands_is_what_the_arguments_ask_for(
+    id: str, describe: Describe, speech: Speech
+) -> None:
+    outer = gymnasium.make(
+        id, disable_env_checker=True, image_size=16, explanations=speech, describe=describe
+    )
+    env = outer.unwrapped
+    assert isinstance(env, OddOneOutEnv)
+    rng = np.random.default_rng(0)
+    stood = {"search": 0, "explain": 0}
+    choices = 0
+    for seed in range(3):
+        _, info = env.reset(seed=seed)
+        over = False
+        while not over:
+            assert info["explanation"] == expected(env, speech, describe)
+            stood[info["phase"]] += info["explanation"] != ""
+            action = busy(env.snapshot(), rng, (Action.CHOOSE, Action.TRANSFORM_COLOR))
+            *_, terminated, truncated, info = env.step(action)
+            choices += "choice" in info
+            over = terminated or truncated
+    outer.close()
+    assert choices
+    assert bool(stood["search"]) == (speech not in (Speech.NONE, Speech.OUTCOME))
+    assert bool(stood["explain"]) == (speech not in (Speech.NONE, Speech.PROPERTIES))
