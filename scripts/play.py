@@ -136,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.play",
         description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Keys: " + "; ".join(f"{key}: {use}" for key, use in HELP if key),
     )
     common.add_env_arguments(parser)

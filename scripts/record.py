@@ -11,7 +11,11 @@ from scripts import common
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m scripts.record", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.record",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     common.add_policy_arguments(parser)
     common.add_env_arguments(parser)
     parser.add_argument("--episodes", type=common.positive, default=1, help="how many (1)")

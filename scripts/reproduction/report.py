@@ -114,7 +114,9 @@ def _head(
         "Agents of one row share their demonstrations and differ in initialization, order and "
         "the rooms of their exams. Both arms of every comparison get the same frames of the "
         "same rooms, with the same moves where the arms' expert is the same. Claims are judged by "
-        "their point estimates.",
+        "their point estimates. Rows of what an agent says are of the first room only. "
+        "*repeat_slot* goes to the object of that number which brought the last reward: above "
+        "chance it would show that numbers tell of answers.",
         "",
         "Sizes: " + ", ".join(f"{k} {v}" for k, v in asdict(sizes).items()) + ".",
     ]

@@ -165,14 +165,15 @@ def _hard_columns(subject: str) -> tuple[Column, ...]:
 
 
 PRACTICE: Final = (
-    "Both arms also watch practice episodes: one experiment, in the dimension that counts, then "
-    "the test. Each expert episode ends in a test of what its last experiment showed."
+    "All that are trained also watch practice episodes: one experiment, in the dimension that "
+    "counts, then the test. Each expert episode ends in a test of what its last experiment showed."
 )
 
 TERMS: Final = (
     "*exp. k*: the k-th experiment was rewarded (who tests one dimension after the other reaches "
-    "0.33, 0.67, 1.00). *made odd*: of the experiments that transformed an object, those that "
-    "chose what was odd by it. *informative*: of the experiments before which the agent's own "
+    "0.33, 0.67, 1.00). *share of return*: of the 13 that an episode can bring. *made odd*: of the "
+    "experiments that transformed an object, those that chose what was odd by it; *in it*: of "
+    "transforms in the row's dimension only. *informative*: of the experiments before which the agent's own "
     "rewards had not yet shown the dimension, those that ruled one out. *goes on with it*: of the "
     "experiments after that, those that used it. *found out*: they had "
     "shown it before the test. *test follows*: of these tests, those that chose by what had "

@@ -70,6 +70,24 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
     assert steps == sorted(set(steps)), "steps that were done twice are recorded once"
 
 
+def test_what_was_half_written_when_a_run_was_killed_is_gone_once_it_goes_on(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from agents import checkpoint\n"
+        "from agents.config import AgentConfig, TrainingConfig\n"
+        "checkpoint.save_file = lambda *_, **__: (\n"
+        "    Path(_[1]).write_bytes(b'half'), os.kill(os.getpid(), signal.SIGKILL))\n"
+        "meta = checkpoint.Meta(AgentConfig(), TrainingConfig())\n"
+        "checkpoint.save(Path(sys.argv[1]) / checkpoint.LAST, {}, meta)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert list(tmp_path.glob(".last.safetensors.*")) == list(tmp_path.iterdir()) != []
+    trainer(tmp_path).train()
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_asked_to_stop_saves_and_goes_on_later(tmp_path, number):
     def ask(trainer: Trainer) -> None:
