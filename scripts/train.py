@@ -36,7 +36,7 @@ class Arguments:
     preset: Literal["tiny", "cpu", "gpu"] = "cpu"
     """Size of the agent."""
     agent: str = "{}"
-    """Changes to the preset, as JSON: '{"layers": 3}'; the fields of AgentConfig (agents/config.py)."""
+    """Changes to the preset, as JSON: '{"layers": 3}' (see AgentConfig in agents/config.py)."""
     validation: tuple[Path, ...] = ()
     """Held-out sets of demonstrations, measured at every evaluation."""
     verify: bool = True

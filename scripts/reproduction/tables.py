@@ -170,16 +170,17 @@ PRACTICE: Final = (
 )
 
 TERMS: Final = (
-    "*exp. k*: the k-th experiment was rewarded (who tests one dimension after the other reaches "
-    "0.33, 0.67, 1.00). *share of return*: of the 13 that an episode can bring. *made odd*: of the "
-    "experiments that transformed an object, those that chose what was odd by it; *in it*: of "
-    "transforms in the row's dimension only. *informative*: of the experiments before which the agent's own "
-    "rewards had not yet shown the dimension, those that ruled one out. *goes on with it*: of the "
-    "experiments after that, those that used it. *found out*: they had "
-    "shown it before the test. *test follows*: of these tests, those that chose by what had "
-    "been shown: by *a reward*, or by *two failures* that left one dimension. The expert's last "
-    "experiment always succeeds, so that imitators might merely repeat it; hence *one try*, an "
-    "exam with a single experiment: after it failed, does the test avoid what failed?"
+    "*exp. k*: the k-th experiment was rewarded (who tests one dimension after the other "
+    "reaches 0.33, 0.67, 1.00). *share of return*: of the 13 that an episode can bring. *made "
+    "odd*: of the experiments that transformed an object, those that chose what was odd by it; "
+    "*in it*: of transforms in the row's dimension only. *informative*: of the experiments "
+    "before which the agent's own rewards had not yet shown the dimension, those that ruled one"
+    " out. *goes on with it*: of the experiments after that, those that used it. *found out*: "
+    "they had shown it before the test. *test follows*: of these tests, those that chose by "
+    "what had been shown: by *a reward*, or by *two failures* that left one dimension. The "
+    "expert's last experiment always succeeds, so that imitators might merely repeat it; hence "
+    "*one try*, an exam with a single experiment: after it failed, does the test avoid what "
+    "failed?"
 )
 
 SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
