@@ -90,7 +90,15 @@ def plain(training: TrainingConfig) -> TrainingConfig:
 
 
 #: Arms that learn otherwise than the others, or from another expert: not only told other things.
-ODD_ARMS = ("one_trial", "none_whole", "full_whole", "forgetting", "straight")
+ODD_ARMS = (
+    "one_trial",
+    "none_whole",
+    "full_whole",
+    "one_memory",
+    "one_memory_none",
+    "forgetting",
+    "straight",
+)
 
 
 def test_arms_held_against_each_other_differ_in_nothing_but_what_they_are_told() -> None:

@@ -18,6 +18,8 @@ _ARMS: Final = {
     "none": "#b0413e",
     "one_trial": "#8a6fb0",
     "forgetting": "#8a6fb0",
+    "one_memory": "#b58ab0",
+    "one_memory_none": "#c9bfae",
     "straight": "#4d9a9a",
     "none_whole": "#d98880",
     "full_whole": "#74a9cf",

@@ -31,6 +31,8 @@ _CAREFUL: Final = {**_VAIN, "look_again": True}
 _FORGETFUL: Final = {"forget_transformed": True}
 #: And what was seen at the very moment of it must not do instead.
 _LAPSING: Final = {"lapse": 0.03}
+#: What was tried in earlier rooms is known by what was done there, not by what they looked like.
+_DEEDS: Final = {"deed_layers": 2}
 #: Options that earlier plans did not have: part of a plan where they are used.
 _LATER: Final = {"forget_transformed": False, "lapse": 0.0, "deed_layers": 0}
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
@@ -296,6 +298,7 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
 
 
 def _hard(sizes: Sizes, seed: int) -> list[Cell]:
+    longer = {**_LAPSING, **sizes.hard_training}
     cells: list[Cell] = []
     for left_out in _CORE:
         others = [d for d in _CORE if d != left_out]
@@ -320,12 +323,15 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
                 explained=explained,
                 agent_changes=changes,
                 trained=trained,
-                frames=sizes.intervention_frames,
+                frames=sizes.hard_frames if "deed_layers" in changes else sizes.intervention_frames,
             )
             for arm, explained, expert, changes, trained in (
-                ("full", True, _CAREFUL, _FORGETFUL, _LAPSING),
-                ("none", False, _CAREFUL, _FORGETFUL, _LAPSING),
-                ("none_whole", False, _CAREFUL, _FORGETFUL, {**_LAPSING, **_WHOLE}),
+                ("full", True, _CAREFUL, {**_FORGETFUL, **_DEEDS}, longer),
+                ("none", False, _CAREFUL, {**_FORGETFUL, **_DEEDS}, longer),
+                ("none_whole", False, _CAREFUL, {**_FORGETFUL, **_DEEDS}, {**longer, **_WHOLE}),
+                # Who sees that a dimension varied in an earlier room may take it for tried.
+                ("one_memory", True, _CAREFUL, _FORGETFUL, _LAPSING),
+                ("one_memory_none", False, _CAREFUL, _FORGETFUL, _LAPSING),
                 # Who knows which object was changed need not look what has become odd: it is the
                 # first that is seen after a transform.
                 ("forgetting", True, _CAREFUL, _FORGETFUL, {}),

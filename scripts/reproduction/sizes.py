@@ -27,8 +27,11 @@ class Sizes:
         confounded_episodes, basic_episodes, intervention_episodes: of each set of demonstrations.
         practice_episodes: of each of the three sets of short intervention episodes.
         confounded_frames, basic_frames, intervention_frames: that every agent is trained on.
+        hard_frames: in place of the last where hard experiments are left out of a dimension; not of
+            the arms by which that was found out, with a single memory.
         confounded_training: changes to the training's defaults, where one dimension is explained.
         staged_training: where all are, in Basic and Intervention.
+        hard_training: changes to that where ``hard_frames`` count.
         basic_training: changes to that in Basic, whose episodes are short.
         staged_agent: changes to the ``agent`` preset there.
         agent: the agent's preset.
@@ -44,6 +47,7 @@ class Sizes:
     confounded_frames: int
     basic_frames: int
     intervention_frames: int
+    hard_frames: int
     exam_episodes: int
     curve_points: int
     curve_episodes: int
@@ -62,6 +66,7 @@ class Sizes:
     staged_training: Mapping[str, Any] = field(
         default_factory=lambda: {**_STAGES, "batch_episodes": 24, "batch_frames": 1536}
     )
+    hard_training: Mapping[str, Any] = field(default_factory=dict)
     basic_training: Mapping[str, Any] = field(default_factory=lambda: {"batch_episodes": 48})
 
 
@@ -76,6 +81,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             confounded_frames=120,
             basic_frames=120,
             intervention_frames=200,
+            hard_frames=200,
             exam_episodes=3,
             curve_points=2,
             curve_episodes=2,
@@ -94,10 +100,12 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             confounded_frames=900_000,
             basic_frames=7_000_000,
             intervention_frames=7_000_000,
+            hard_frames=10_000_000,
             exam_episodes=300,
             curve_points=3,
             curve_episodes=50,
             seeds={"confounding": 3, "features": 2, "hard": 2, "basic": 1},
+            hard_training={"glimpses": 0.14, "freeze_at": 0.14},
         ),
         "gpu": Sizes(
             confounded_episodes=16_000,
@@ -107,6 +115,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             confounded_frames=4_000_000,
             basic_frames=12_000_000,
             intervention_frames=16_000_000,
+            hard_frames=16_000_000,
             exam_episodes=500,
             curve_points=12,
             curve_episodes=100,

@@ -275,9 +275,11 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             "dimension that was hard in training too. The expert looks at all objects again "
             "after a transform, but for *straight*, where it goes on at once to what it made "
             "odd. At a transform, all but *straight* forget what they saw of the room before; "
-            "*full* and both *none* do so in training at any step of a search, with a "
-            "probability of 0.03. Encoders learn from single pictures and then stay as they are, "
-            "but for none_whole's. " + PRACTICE,
+            "all but *straight* and *forgetting* do so in training at any step of a search, with "
+            "a probability of 0.03. *full*, *none* and *none_whole* have a second memory, of what "
+            "was done and what it brought, and forget a room once its choice is explained; the "
+            "other arms, by which that was found, have one memory and fewer frames. Encoders learn "
+            "from single pictures and then stay as they are, but for none_whole's. " + PRACTICE,
             columns=_hard_columns,
             targets=tuple(
                 target
@@ -296,8 +298,15 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
                 )
             ),
             against=tuple(
-                ("full", other, ("hard: test", "hard_any: test", "hard: made odd in it"))
-                for other in ("none", "none_whole", "forgetting", "straight")
+                (one, other, ("hard: test", "hard_any: test", "hard: made odd in it"))
+                for one, other in (
+                    ("full", "none"),
+                    ("full", "none_whole"),
+                    ("full", "one_memory"),
+                    ("one_memory", "one_memory_none"),
+                    ("one_memory", "forgetting"),
+                    ("one_memory", "straight"),
+                )
             ),
             curves=("hard", "train"),
             bars=("hard: test", "hard_seen: test", "hard: made odd in it", "train: test"),
