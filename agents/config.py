@@ -214,8 +214,8 @@ class TrainingConfig:
         precision: "bf16" (autocast), "float32", or "auto": bf16 where the device computes in it.
         seed: of initialization, order and augmentation.
         start: a run or checkpoint whose weights training begins from; "" begins anew. The agent
-            may have more layers than that one, the head that recollects or not, and forget more or
-            less.
+            may have more layers than that one, of either memory, the head that recollects or not,
+            and forget more or less.
         freeze_at: share of the budget after which the encoder stays as it is: every picture is
             encoded once, with its mirror image where episodes are mirrored, and the rest learns
             on, several times as fast. 1: never; 0: from the beginning, with `start`'s encoder.

@@ -348,7 +348,8 @@ class Trainer:
         ours = self.meta.agent
         free = ("layers", "deed_layers", "recollect", "trial_memory", "forget_transformed")
         alike = replace(ours, **{name: getattr(meta.agent, name) for name in free})
-        if meta.agent.layers > ours.layers or meta.agent != alike:
+        more = any(getattr(meta.agent, of) > getattr(ours, of) for of in ("layers", "deed_layers"))
+        if more or meta.agent != alike:
             raise checkpoint.CheckpointError(
                 f"{path} holds an agent of another shape: {meta.agent}, not {ours}"
             )

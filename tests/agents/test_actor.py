@@ -62,9 +62,10 @@ def test_decisions_are_those_of_the_pass_over_the_whole_episode(agent):
     assert all(decision.label == decision.action for decision in decisions)
 
 
-def test_an_agent_that_forgets_acts_as_it_was_trained(agent):
-    forgetful = Agent(replace(CONFIG, forget_transformed=True)).eval()
-    forgetful.load_state_dict(agent.state_dict())
+@pytest.mark.parametrize("changes", [{}, {"deed_layers": 1}])
+def test_an_agent_that_forgets_acts_as_it_was_trained(agent, changes):
+    forgetful = Agent(replace(CONFIG, forget_transformed=True, **changes)).eval()
+    forgetful.load_state_dict(agent.state_dict(), strict=not changes)
     episode = MadeUp(1, shortest=40, longest=40).episode(0)
     # Transforms that do something, and one that does not; a choice between them that is settled.
     for step in (10, 20, 32):

@@ -28,6 +28,8 @@ def test_configs_are_values():
     [
         ({"width": 100, "heads": 8}, "width"),
         ({"layers": 0}, "layers"),
+        ({"deed_layers": -1}, "deed_layers"),
+        ({"width": 20, "heads": 2, "deed_layers": 1}, "a quarter of width"),
         ({"encoder": "vit"}, "encoder"),
         ({"channels": ()}, "channels"),
         ({"channels": (16, 0)}, "channels"),

@@ -66,8 +66,9 @@ def test_padding_changes_nothing():
 
 @torch.no_grad()
 @pytest.mark.parametrize("forget", [False, True])
-def test_acting_step_by_step_equals_the_whole_pass(forget):
-    agent = agent_of(forget_transformed=forget)
+@pytest.mark.parametrize("deeds", [0, 1])
+def test_acting_step_by_step_equals_the_whole_pass(forget, deeds):
+    agent = agent_of(forget_transformed=forget, deed_layers=deeds)
     inputs = random_batch(agent.config, lengths=(12, 12)).inputs
     whole = agent(inputs)
     images = inputs.images.unflatten(0, (2, 12))
@@ -98,9 +99,22 @@ def test_every_input_matters(field):
     assert not torch.allclose(agent(inputs).states, agent(changed).states, atol=1e-3)
 
 
+@torch.no_grad()
+def test_the_memory_of_deeds_never_gets_a_picture():
+    agent = agent_of(deed_layers=1)
+    inputs = random_batch(agent.config).inputs
+    other = dataclasses.replace(inputs, images=random_batch(agent.config, seed=1).inputs.images)
+    deeds: list[torch.Tensor] = []
+    agent.memory.deeds.register_forward_hook(lambda *call: deeds.append(call[-1]))
+    assert not torch.allclose(agent(inputs).states, agent(other).states, atol=1e-3)
+    assert torch.equal(*deeds)
+
+
+@pytest.mark.parametrize("deeds", [0, 1])
 @pytest.mark.parametrize("encoder", get_args(Encoder))
-def test_gradients_reach_every_parameter(encoder):
-    agent = agent_of(encoder=encoder, image_size=(32, 32), reconstruct=True, predict_reward=True)
+def test_gradients_reach_every_parameter(encoder, deeds):
+    auxiliary = {"reconstruct": True, "predict_reward": True}
+    agent = agent_of(encoder=encoder, image_size=(32, 32), deed_layers=deeds, **auxiliary)
     batch = random_batch(agent.config)
     losses(agent(batch), batch, TrainingConfig()).total.backward()
     still = [

@@ -227,21 +227,27 @@ def test_evaluations_come_when_due_and_the_best_agent_is_kept(tmp_path):
     assert kinds.count("active") == kinds.count("validation") == 3
 
 
-@pytest.mark.parametrize("forgets", [{}, {"forget_transformed": True}, {"trial_memory": True}])
+@pytest.mark.parametrize(
+    "forgets", [{}, {"forget_transformed": True}, {"trial_memory": True}, {"deed_layers": 1}]
+)
 def test_a_run_may_begin_from_another_runs_weights(tmp_path, forgets):
     first = trainer(tmp_path / "first").train()
     training = replace(TRAINING, start=str(tmp_path / "first"))
     second = trainer(tmp_path / "second", training, replace(AGENT, **forgets))
-    for name, value in second.agent.state_dict().items():
-        assert torch.equal(value, first.state_dict()[name]), name
+    weights = second.agent.state_dict()
+    for name, value in first.state_dict().items():
+        assert torch.equal(weights.pop(name), value), name
+    assert all("deeds" in name for name in weights)  # what the other lacks begins anew
     assert (second.state.step, second.state.frames) == (0, 0)
 
 
-def test_weights_of_another_shape_are_no_beginning(tmp_path):
-    trainer(tmp_path / "first").train()
+@pytest.mark.parametrize("fewer", [{"layers": 1}, {"deed_layers": 0}])
+def test_weights_of_another_shape_are_no_beginning(tmp_path, fewer):
+    more = replace(AGENT, layers=2, deed_layers=1)
+    trainer(tmp_path / "first", agent=more).train()
     training = replace(TRAINING, start=str(tmp_path / "first"))
     with pytest.raises(CheckpointError, match="another shape"):
-        trainer(tmp_path / "second", training, replace(AGENT, layers=AGENT.layers - 1))
+        trainer(tmp_path / "second", training, replace(more, **fewer))
 
 
 def test_a_budget_in_minutes_ends_the_run_and_its_schedule(tmp_path):
