@@ -104,10 +104,10 @@ ODD_ARMS = (
 def test_arms_held_against_each_other_differ_in_nothing_but_what_they_are_told() -> None:
     for name in EXPERIMENTS:
         trained = [cell for cell in matrix(name, TINY) if cell.training is not None]
+        pairs = [(one, other) for one, other, _ in SHOWN[name].against]
+        assert {arm for pair in pairs for arm in pair} == {cell.arm for cell in trained}
         for subject in {cell.subject for cell in trained}:
             arms = {c.arm: c for c in trained if c.subject == subject}
-            pairs = [(one, other) for one, other, _ in SHOWN[name].against]
-            assert {arm for pair in pairs for arm in pair} == set(arms)
             for one, other in [pair for pair in pairs if pair[1] not in ODD_ARMS]:
                 first, second = arms[one], arms[other]
                 assert plain(first.training) == plain(second.training), f"{one}, {other}"

@@ -33,6 +33,9 @@ _FORGETFUL: Final = {"forget_transformed": True}
 _LAPSING: Final = {"lapse": 0.03}
 #: What was tried in earlier rooms is known by what was done there, not by what they looked like.
 _DEEDS: Final = {"deed_layers": 2}
+#: Arms that only led to others, and the one dimension for which they were made.
+_ABANDONED: Final = ("one_memory_none", "forgetting", "straight")
+_FIRST_TRIED: Final = Dimension.COLOR.value
 #: Options that earlier plans did not have: part of a plan where they are used.
 _LATER: Final = {"forget_transformed": False, "lapse": 0.0, "deed_layers": 0}
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
@@ -338,7 +341,8 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
                 # Who goes straight on after a transform never shows what makes it right.
                 ("straight", True, _VAIN, {}, {}),
             )
-            if seed == 0 or arm in ("full", "none")
+            if (seed == 0 or arm in ("full", "none"))
+            and (arm not in _ABANDONED or left_out == _FIRST_TRIED)
         ]
     return cells
 
