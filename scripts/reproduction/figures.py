@@ -18,7 +18,7 @@ _ARMS: Final = {
     "none": "#b0413e",
     "one_trial": "#8a6fb0",
     "forgetting": "#8a6fb0",
-    "one_memory": "#b58ab0",
+    "one_memory": "#c0853a",
     "one_memory_none": "#c9bfae",
     "straight": "#4d9a9a",
     "none_whole": "#d98880",
@@ -151,10 +151,7 @@ def _bars(shown: Experiment, rows: Sequence[Row], path: Path) -> Path:
     grid[0, 0].set_ylabel(
         "share of episodes (made odd: of experiments)" if made else "share of episodes"
     )
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=len(labels)
-    )
+    _legend(figure, grid)
     figure.savefig(path)
     return path
 
@@ -179,12 +176,27 @@ def _curves(name: str, shown: Experiment, rows: Sequence[Row], path: Path) -> Pa
                 axes.set_xlabel("training frames (millions)")
             if j == 0:
                 axes.set_ylabel("success")
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=len(labels)
-    )
+    _legend(figure, grid)
     figure.savefig(path)
     return path
+
+
+def _legend(figure: Any, grid: Any) -> None:
+    """Below all plots, what stands in any of them; in as many columns as there is room for."""
+    named = {
+        label: handle
+        for axes in grid.flat
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    columns = min(len(named), max(1, int(figure.get_figwidth() / 1.3)))
+    figure.legend(
+        named.values(),
+        named.keys(),
+        frameon=False,
+        fontsize=8,
+        loc="outside lower center",
+        ncols=columns,
+    )
 
 
 def _measure(name: str, room: str, arm: str) -> tuple[str, ...]:
