@@ -326,6 +326,7 @@ def test_every_room_is_rendered_as_if_it_were_alone() -> None:
 def test_ctrl_c_in_a_step_ends_the_workers() -> None:
     code = (
         "import os, signal, threading, numpy as np, gymnasium, oddoneout\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         f"envs = gymnasium.make_vec({BASIC!r}, num_envs=2, workers=2)\n"
         "envs.reset(seed=0)\n"
         "print(*(worker.process.pid for worker in envs._workers), flush=True)\n"
