@@ -323,7 +323,7 @@ def test_every_room_is_rendered_as_if_it_were_alone() -> None:
     envs.close()
 
 
-def test_ctrl_c_in_a_step_ends_the_workers() -> None:
+def test_ctrl_c_leaves_no_workers_behind() -> None:
     code = (
         "import os, signal, threading, numpy as np, gymnasium, oddoneout\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
@@ -331,17 +331,13 @@ def test_ctrl_c_in_a_step_ends_the_workers() -> None:
         "envs.reset(seed=0)\n"
         "print(*(worker.process.pid for worker in envs._workers), flush=True)\n"
         "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
-        "try:\n"
-        "    while True: envs.step(np.full(2, 3))\n"
-        "except KeyboardInterrupt:\n"
-        "    print('interrupted', envs.closed)\n"
+        "while True: envs.step(np.full(2, 3))\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
-    workers, interrupted = run.stdout.splitlines()
-    assert interrupted == "interrupted True", run.stderr
-    assert_all_gone([int(pid) for pid in workers.split()])
+    assert "KeyboardInterrupt" in run.stderr
+    assert_all_gone([int(pid) for pid in run.stdout.split()])
 
 
 def test_an_exception_in_a_worker_comes_with_its_traceback() -> None:
