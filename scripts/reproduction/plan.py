@@ -301,7 +301,8 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
 
 
 def _hard(sizes: Sizes, seed: int) -> list[Cell]:
-    longer = {**_LAPSING, **sizes.hard_training}
+    two_memories, longer = {**_FORGETFUL, **_DEEDS}, {**_LAPSING, **sizes.hard_training}
+    more, fewer = sizes.hard_frames, sizes.intervention_frames
     cells: list[Cell] = []
     for left_out in _CORE:
         others = [d for d in _CORE if d != left_out]
@@ -326,20 +327,20 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
                 explained=explained,
                 agent_changes=changes,
                 trained=trained,
-                frames=sizes.hard_frames if "deed_layers" in changes else sizes.intervention_frames,
+                frames=frames,
             )
-            for arm, explained, expert, changes, trained in (
-                ("full", True, _CAREFUL, {**_FORGETFUL, **_DEEDS}, longer),
-                ("none", False, _CAREFUL, {**_FORGETFUL, **_DEEDS}, longer),
-                ("none_whole", False, _CAREFUL, {**_FORGETFUL, **_DEEDS}, {**longer, **_WHOLE}),
+            for arm, explained, expert, changes, trained, frames in (
+                ("full", True, _CAREFUL, two_memories, longer, more),
+                ("none", False, _CAREFUL, two_memories, longer, more),
+                ("none_whole", False, _CAREFUL, two_memories, {**longer, **_WHOLE}, more),
                 # Who sees that a dimension varied in an earlier room may take it for tried.
-                ("one_memory", True, _CAREFUL, _FORGETFUL, _LAPSING),
-                ("one_memory_none", False, _CAREFUL, _FORGETFUL, _LAPSING),
+                ("one_memory", True, _CAREFUL, _FORGETFUL, _LAPSING, fewer),
+                ("one_memory_none", False, _CAREFUL, _FORGETFUL, _LAPSING, fewer),
                 # Who knows which object was changed need not look what has become odd: it is the
                 # first that is seen after a transform.
-                ("forgetting", True, _CAREFUL, _FORGETFUL, {}),
+                ("forgetting", True, _CAREFUL, _FORGETFUL, {}, fewer),
                 # Who goes straight on after a transform never shows what makes it right.
-                ("straight", True, _VAIN, {}, {}),
+                ("straight", True, _VAIN, {}, {}, fewer),
             )
             if (seed == 0 or arm in ("full", "none"))
             and (arm not in _ABANDONED or left_out == _FIRST_TRIED)
