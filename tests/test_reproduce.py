@@ -16,8 +16,6 @@ from gymnasium.utils import seeding
 from agents.config import PRESETS as AGENTS
 from agents.config import TrainingConfig
 from oddoneout.actions import Action
-from oddoneout.demos.collection import make_shard
-from oddoneout.demos.manifest import write_manifest
 from oddoneout.demos.rollout import Decision, Moment, rollout
 from oddoneout.demos.storage import Dataset
 from oddoneout.demos.trajectory import Trajectory
@@ -36,6 +34,7 @@ from scripts.reproduction.records import TrialRecord, decode, encode, record
 from scripts.reproduction.sizes import EXPERIMENTS, PRESETS
 from scripts.reproduction.slots import RepeatSlotPolicy
 from scripts.reproduction.tables import SHOWN
+from tests.demos.fakes import make_set
 
 TINY = PRESETS["tiny"]
 LEVELS = {level.id: level for level in CATALOGUE.values()}
@@ -273,13 +272,7 @@ def test_the_dimension_left_out_is_never_hard_in_training_and_always_in_the_exam
 
 def collect_here(root: Path, recipe, workers: int, progress) -> None:
     """As `collect`, in this process."""
-    env = recipe.make_env()
-    root.mkdir(parents=True)
-    manifest = recipe.manifest(env)
-    write_manifest(root, manifest)
-    for shard in range(manifest.shards):
-        make_shard(root, manifest, shard, recipe.make_policy(recipe.policy_args), recipe.make_env)
-    env.close()
+    make_set(root, recipe)
 
 
 @pytest.fixture
