@@ -63,7 +63,8 @@ class AgentConfig:
             an expert that looks at everything again (``look_again``).
         deed_layers: layers of a second memory, a quarter as wide, of what was done and what it
             brought: all episode long, and without a picture. The memory of pictures then ends with
-            each room (see `agents.memory`). 0: one memory for everything.
+            each room, and is told of the deeds in the rooms before (see `agents.memory`). 0: one
+            memory for everything.
         decoder_width: width of the decoder that spells explanations.
         compositional: the decoder knows of earlier words only what kind they were of, so that
             what it says of one dimension cannot depend on what it said of another.
@@ -121,6 +122,11 @@ class AgentConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         if self.deed_layers:
+            if self.trial_memory:
+                raise ValueError(
+                    "trial_memory cuts off all that a memory of deeds would tell: "
+                    f"deed_layers={self.deed_layers} must be 0 with it"
+                )
             _ = self.deeds  # whose width must do, too
 
     @property

@@ -2,8 +2,9 @@
 
 An agent may have two of them (`AgentConfig.deed_layers`). The one of `Deeds` never gets to see a
 picture, and keeps the whole episode: what was done, and what it brought. The one of pictures then
-ends with each room. So what was tried in earlier rooms is known from what was done there, and not
-guessed from what they looked like.
+ends with each room, and is told what the other made of all rooms before. So what was tried in
+earlier rooms is known from what was done there, and not guessed from what they looked like; and
+what a transform did to the present room is seen, and not reckoned from the moves since.
 """
 
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ class Cache:
         kept: bool (B, context), the steps that are not forgotten (see `forgotten`).
         begun: int64 (B,), the first step that a transform would take.
         longest: the largest of `lengths`, kept apart so that no device is asked for it.
+        told: (B, D), what the second memory made of the rooms before this one, zeros in an
+            episode's first; (B, 0) where there is no second memory.
         deeds: of the second memory, if there is one.
     """
 
@@ -39,6 +42,7 @@ class Cache:
     kept: Tensor
     begun: Tensor
     longest: int
+    told: Tensor
     deeds: "Cache | None" = None
 
     def reset(self, rows: Tensor) -> "Cache":
@@ -51,6 +55,7 @@ class Cache:
             kept=self.kept | rows[:, None],
             begun=begun,
             longest=int(lengths.max()),
+            told=self.told.masked_fill(rows[:, None], 0.0),
             deeds=self.deeds and self.deeds.reset(rows),
         )
 
@@ -63,6 +68,7 @@ class Cache:
             kept=torch.cat((self.kept, more.kept)),
             begun=torch.cat((self.begun, more.begun)),
             longest=max(self.longest, more.longest),
+            told=torch.cat((self.told, more.told)),
             deeds=self.deeds and more.deeds and self.deeds.joined(more.deeds),
         )
 
@@ -129,7 +135,7 @@ def remembered(
         known = ~forgotten(transformed, settled)
     ends = [trials] if config.trial_memory else []
     if config.deed_layers:
-        ends.append(F.pad(settled.cumsum(-1), (1, 0))[:, :-1])  # a room ends with its choice
+        ends.append(_rooms_began(settled)[..., 0])  # a room ends with its choice
     for of in ends:
         same = of[:, :, None] == of[:, None, :]
         known = same if known is None else known & same
@@ -206,6 +212,7 @@ class Memory(nn.Module):
             kept=torch.ones(rows, config.context, dtype=torch.bool, device=device),
             begun=torch.zeros(rows, dtype=torch.int64, device=device),
             longest=0,
+            told=torch.zeros(rows, config.width if self.deeds else 0, device=device),
             deeds=self.deeds and self.deeds.memory.begin(rows, device),
         )
 
@@ -226,9 +233,7 @@ class Memory(nn.Module):
         longest = cache.longest + 1
         self._check(longest)
         if self.deeds is not None:
-            assert cache.deeds is not None
-            done, deeds = self.deeds.step(context, cache.deeds, transformed, settled)
-            x, cache = x + done, replace(cache, deeds=deeds)
+            x, cache = x + cache.told, self.deeds.step(context, cache, transformed, settled)
         if self.config.forget_transformed:
             cache = cache.after(transformed)
         turns = self.turns[cache.lengths][:, None, None]
@@ -274,21 +279,30 @@ class Deeds(nn.Module):
     def forward(
         self, context: Tensor, trials: Tensor, transformed: Tensor, settled: Tensor
     ) -> Tensor:
-        """What the memory of pictures is to know of all steps: (B, T, D) as in `Memory`."""
+        """What the memory of pictures is told at each step, of the rooms before that step's: (B, T,
+        D) as in `Memory`, zeros in the first."""
         deeds = self._deeds(context, transformed, settled)
-        return self.given(self.memory(deeds, deeds, trials, transformed, settled))
+        states = self.given(self.memory(deeds, deeds, trials, transformed, settled))
+        return F.pad(states, (0, 0, 1, 0)).gather(1, _rooms_began(settled).expand_as(states))
 
-    def step(
-        self, context: Tensor, cache: Cache, transformed: Tensor, settled: Tensor
-    ) -> tuple[Tensor, Cache]:
-        """The same of one step, (B, D), and the longer cache."""
+    def step(self, context: Tensor, cache: Cache, transformed: Tensor, settled: Tensor) -> Cache:
+        """The same, one step later: ``cache`` with more deeds, told anew where a room ended."""
+        assert cache.deeds is not None
         deeds = self._deeds(context, transformed, settled)
-        states, cache = self.memory.step(deeds, deeds, cache, transformed, settled)
-        return self.given(states), cache
+        states, longer = self.memory.step(deeds, deeds, cache.deeds, transformed, settled)
+        told = torch.where(settled[:, None], self.given(states), cache.told)
+        return replace(cache, deeds=longer, told=told)
 
     def _deeds(self, context: Tensor, transformed: Tensor, settled: Tensor) -> Tensor:
         marks = torch.stack((transformed, settled), dim=-1).to(context.dtype)
         return self.taken(context) + self.marked(marks)
+
+
+def _rooms_began(settled: Tensor) -> Tensor:
+    """int64 (B, T, 1): the first step of each step's room, which is the one after a choice."""
+    after = torch.arange(1, 1 + settled.shape[1], device=settled.device)
+    latest = torch.where(settled, after, 0).cummax(1).values
+    return F.pad(latest, (1, -1))[..., None]
 
 
 class Layer(nn.Module):

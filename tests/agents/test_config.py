@@ -30,6 +30,7 @@ def test_configs_are_values():
         ({"layers": 0}, "layers"),
         ({"deed_layers": -1}, "deed_layers"),
         ({"width": 20, "heads": 2, "deed_layers": 1}, "a quarter of width"),
+        ({"trial_memory": True, "deed_layers": 1}, "deed_layers=1"),
         ({"encoder": "vit"}, "encoder"),
         ({"channels": ()}, "channels"),
         ({"channels": (16, 0)}, "channels"),
