@@ -1,6 +1,5 @@
 """A trained agent as a policy: it acts, and may say what it thinks it is being told."""
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.checkpoint import load_agent
-from agents.marks import REACH, marks, stillness
+from agents.marks import RoomWatch, stillness
 from agents.memory import Cache
 from agents.model import Agent
 from oddoneout.demos.rollout import Decision, Moment
@@ -19,22 +18,18 @@ from oddoneout.rules import language
 _ACTING = 0xAC7
 
 
-class _Latest:
-    """The latest steps of one episode, as many as `marks` reach back to."""
+class _Eye:
+    """Watches the rooms of one episode by its pictures."""
 
     def __init__(self) -> None:
-        self._steps: deque[tuple[int, bool]] = deque(maxlen=REACH)
+        self._watch = RoomWatch()
         self._image: NDArray[np.uint8] | None = None
 
-    def after(self, action: int, image: NDArray[np.uint8]) -> tuple[bool, bool]:
-        """Whether something has now been transformed, and a choice settled, given the previous
-        action and the picture."""
+    def see(self, action: int, image: NDArray[np.uint8]) -> tuple[bool, bool]:
+        """As `RoomWatch.see`, of the previous action and the picture."""
         still = self._image is not None and bool(stillness(np.stack((self._image, image)))[1])
         self._image = image
-        self._steps.append((int(action), still))
-        actions, stood = zip(*self._steps, strict=True)
-        transformed, settled = marks(np.array(actions), np.array(stood))
-        return bool(transformed[-1]), bool(settled[-1])
+        return self._watch.see(int(action), still)
 
 
 class AgentPolicy:
@@ -57,7 +52,7 @@ class AgentPolicy:
         self._cache: Cache = agent.begin(0, self.device)
         self._fresh: set[int] = set()
         self._trials: dict[int, int] = {}
-        self._latest: dict[int, _Latest] = {}
+        self._eyes: dict[int, _Eye] = {}
         self._generators: dict[int, np.random.Generator] = {}
 
     @property
@@ -69,7 +64,7 @@ class AgentPolicy:
         """Forget the slot's past; ``seed`` feeds what is drawn there."""
         self._generators[slot] = np.random.default_rng((_ACTING, seed))
         self._fresh.add(slot)
-        self._latest.pop(slot, None)
+        self._eyes.pop(slot, None)
         self._trials[slot] = 0
 
     @torch.inference_mode()
@@ -98,8 +93,8 @@ class AgentPolicy:
             if moment.previous_action is not None:
                 actions[moment.slot] = moment.previous_action
             if config.marks_rooms:
-                latest = self._latest.setdefault(moment.slot, _Latest())
-                found = latest.after(actions[moment.slot], moment.image)
+                eye = self._eyes.setdefault(moment.slot, _Eye())
+                found = eye.see(actions[moment.slot], moment.image)
                 transformed[moment.slot], settled[moment.slot] = found
         logits, states, self._cache = self.agent.step(
             torch.from_numpy(images).to(self.device),

@@ -6,11 +6,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agents.marks import REACH, marks, stillness
+from agents.marks import EXPLAINED, SEARCHED, marks, stillness
 from oddoneout.actions import TRANSFORMS, Action
-from oddoneout.demos.rollout import rollout
+from oddoneout.demos.rollout import Decision, rollout
 from oddoneout.expert import ExpertOptions, ExpertPolicy
-from oddoneout.rules.trial import EXPLAIN_STEPS
+from oddoneout.rules.trial import EXPLAIN_STEPS, TRIAL_STEPS
 
 FORWARD, CHOOSE, CHANGE, WAIT = (
     Action.FORWARD,
@@ -43,8 +43,50 @@ def test_a_choice_of_nothing_settles_nothing():
     assert told((WAIT, False), (CHOOSE, True), (FORWARD, True), (FORWARD, False)) == ([], [])
 
 
-def test_a_room_is_watched_for_as_long_as_an_outcome_is_explained():
-    assert REACH == EXPLAIN_STEPS
+def test_the_numbers_are_those_of_the_rules():
+    assert (EXPLAINED, SEARCHED) == (EXPLAIN_STEPS, TRIAL_STEPS)
+
+
+ON = (FORWARD, False)
+OUTCOME = [(CHOOSE, True), (WAIT, True), (WAIT, True)]
+
+
+def test_a_search_whose_time_runs_out_ends_its_room():
+    # The first step of the room, and that of the next one, which 100 actions later shows.
+    assert told(*[ON] * 100) == ([], [])
+    assert told(*[ON] * 101) == ([], [100])
+    assert told(*[ON] * 401) == ([], [100, 200, 300, 400])
+
+
+@pytest.mark.parametrize("searched", [96, 97, 98, 99])
+def test_a_choice_at_the_last_moment_is_settled_by_its_explanation(searched):
+    steps = [ON] * (1 + searched) + OUTCOME
+    assert told(*steps) == ([], [searched + 3])
+    # The next room has all its time again.
+    assert told(*steps, *[ON] * 100) == ([], [searched + 3])
+    assert told(*steps, *[ON] * 101) == ([], [searched + 3, searched + 104])
+
+
+def test_a_vain_choice_at_the_last_moment_ends_the_room_too():
+    assert told(*[ON] * 100, (CHOOSE, False), *[ON] * 5) == ([], [100])
+
+
+class Idler:
+    """Turns round and round."""
+
+    def begin(self, slot, seed):
+        pass
+
+    def decide(self, moments):
+        return [Decision(action=Action.TURN_LEFT) for _ in moments]
+
+
+def test_in_rooms_where_nothing_was_chosen_the_watch_keeps_time_with_the_environment():
+    (episode,) = rollout(Idler(), partial(gymnasium.make, "OddOneOut/Intervention-v0"), [0])
+    previous = np.concatenate(([WAIT], episode.seen.actions[:-1]))
+    _, settled = marks(previous, stillness(episode.seen.images))
+    begun = np.flatnonzero(np.diff(episode.told.trials)) + 1
+    assert np.flatnonzero(settled).tolist() == begun.tolist() == [100, 200, 300]
 
 
 @pytest.mark.parametrize("steps", [1, 2])
