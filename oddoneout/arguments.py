@@ -5,9 +5,11 @@ from typing import Any, Final
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from oddoneout.rules.language import INSTRUCTION_WORDS, VOCABULARY
+from oddoneout.rules.levels import CATALOGUE, Level
 
 RENDERERS: Final = ("classic", "warp")
 RENDER_MODES: Final = ("rgb_array", "human")
@@ -28,6 +30,19 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
         raise ValueError(
             f"unknown arguments {unknown}; there are {', '.join(known)}: see the arguments of "
             "oddoneout's environments in README.md"
+        )
+
+
+def refuse_other_level(spec: EnvSpec | None, level: Level) -> None:
+    """For ``gymnasium.make(id, level=...)``: the id alone says which level it is.
+
+    Raises:
+        ValueError: if the environment was made under another level's id.
+    """
+    ids = {known.id for known in CATALOGUE.values()}
+    if spec is not None and spec.id in ids - {level.id}:
+        raise ValueError(
+            f"{spec.id} takes no argument level, got {level.name!r}; make {level.id!r} instead"
         )
 
 
@@ -52,6 +67,17 @@ def parse_image_size(image_size: Any) -> tuple[int, int]:
         f"image_size must be an integer or (height, width), each from {low} to {high} pixels and "
         f"neither more than {SLIMMEST} times the other, got {image_size!r}"
     )
+
+
+def parse_count(name: str, value: Any, *, least: int) -> int:
+    """``value``, a number of environments or processes; numpy's integers become Python's.
+
+    Raises:
+        ValueError: unless it is an integer from ``least`` up.
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
+        return int(value)
+    raise ValueError(f"{name} must be an integer from {least} up, got {value!r}")
 
 
 def parse_renderer(renderer: Any) -> str:

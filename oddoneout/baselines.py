@@ -47,7 +47,7 @@ class _Walk:
 class RandomObjectPolicy:
     """Walks to an object drawn at random and chooses it, whatever it looks like.
 
-    Where a trial allows a transform it first makes a random one, at another random object.
+    Where a trial allows a transform it first makes a random one, of an object drawn likewise.
     It finds its way by the privileged view, and stands for chance among agents that have
     learnt to walk and to choose, but nothing of odd ones.
     """

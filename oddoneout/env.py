@@ -14,6 +14,7 @@ from oddoneout.arguments import (
     observation_space,
     parse_image_size,
     parse_seed,
+    refuse_other_level,
     refuse_unknown,
     refuse_warp,
 )
@@ -139,6 +140,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64], EzPickle):
         """
         if options:
             raise ValueError(f"reset takes no options, got {options!r}")
+        refuse_other_level(self.spec, self._level)
         super().reset(seed=parse_seed(seed))
         self.play(sample_episode(self._level, self._settings, self.np_random))
         self._show()

@@ -46,14 +46,15 @@ class Episode:
 def sample_episode(level: Level, settings: Settings, rng: np.random.Generator) -> Episode:
     """Draw an episode: first its rules, then its rooms, so that neither tells of the other.
 
-    Decoys come last, so that a seed gives the same trials whichever explanations are given.
+    Decoys have a generator of their own, so that a seed gives the same episodes, one after the
+    other, whichever explanations are given.
     """
     dimension, specs = level.draw(settings, rng)
     trials = tuple(sample_trial(spec, settings.split, rng) for spec in specs)
     layouts = sample_layouts(len(specs), rng)
     if settings.explanations is not Speech.SHUFFLED:
         return Episode(dimension, trials, layouts)
-    return Episode(dimension, trials, layouts, _sample_decoys(level, settings, rng))
+    return Episode(dimension, trials, layouts, _sample_decoys(level, settings, rng.spawn(1)[0]))
 
 
 def _sample_decoys(level: Level, settings: Settings, rng: np.random.Generator) -> tuple[Decoy, ...]:

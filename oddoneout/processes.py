@@ -5,6 +5,7 @@ is one end of a socket for commands. So a dead parent ends its processes: the so
 """
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -17,10 +18,16 @@ import weakref
 from collections.abc import Callable
 from functools import cache
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 _CLOSING_SECONDS: Final = 5.0  # that a process gets to close before it is killed
 _DYING_SECONDS: Final = 5.0  # that a process whose connection broke gets to end
+#: Where Linux tells a container how much of each period, in microseconds, it may compute.
+_QUOTAS: Final = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
 
 
 class Worker(Protocol):
@@ -99,8 +106,16 @@ def death(process: subprocess.Popen[bytes]) -> str:
     if code is None:
         return "closed its connection"
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
+        return f"was killed by {signal_name(-code)}"
     return f"ended with exit status {code}"
+
+
+def signal_name(number: int) -> str:
+    """ "SIGKILL" for 9; real-time signals have no name in Python."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def when_parent_ends(act: Callable[[], object]) -> None:
@@ -120,5 +135,17 @@ def when_parent_ends(act: Callable[[], object]) -> None:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use: by its affinity, and by a container's share of time."""
+    here = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if here else os.cpu_count() or 1
+    return min(cores, _cores_granted())
+
+
+def _cores_granted() -> int:
+    """What the control group lets this process use, rounded up; many where it sets no limit."""
+    for files in _QUOTAS:  # version 2 has both numbers in one file, version 1 a file for each
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = " ".join(Path(name).read_text() for name in files).split()
+            if int(quota) > 0:  # "max" is no number, and version 1 says -1
+                return max(1, math.ceil(int(quota) / int(period)))
+    return sys.maxsize

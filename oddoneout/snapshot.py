@@ -16,8 +16,9 @@ class ObjectView:
         thing: its attribute values now.
         x, y: its centre, metres.
         distance: from the agent's centre to the object's, metres, in the plane.
-        bearing: of the object's centre, radians in (-pi, pi], positive to the left.
-        visible: enough of it is inside the camera's view and not hidden behind others.
+        bearing: of the object's centre, radians in [-pi, pi], positive to the left.
+        visible: its centre is inside the horizontal field of view, and nearer objects cover at
+            most half of it.
     """
 
     thing: Thing

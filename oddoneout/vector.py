@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from oddoneout.actions import Action
 from oddoneout.arguments import (
     observation_space,
+    parse_count,
     parse_image_size,
     parse_renderer,
     parse_reset,
+    refuse_other_level,
     refuse_unknown,
     refuse_warp,
 )
@@ -115,28 +117,26 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         **arguments: Any,
     ) -> None:
         self._workers: list[_Worker] = []
-        for name, value in (("num_envs", num_envs), ("workers", 1 if workers is None else workers)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        num_envs = parse_count("num_envs", num_envs, least=1)
+        workers = usable_cores() if workers is None else parse_count("workers", workers, least=1)
         if not isinstance(level, str) or level not in CATALOGUE:
             raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
         if not isinstance(reuse_buffers, bool):
             raise ValueError(f"reuse_buffers must be True or False, got {reuse_buffers!r}")
+        self._level = CATALOGUE[level]
         # Checked here, so that a wrong argument is refused before any process is started.
         image_size = parse_image_size(arguments.get("image_size", 64))
         refuse_warp(arguments.get("renderer", "classic"))
         presentation = ("image_size", "render_mode", "renderer")
         known = (*Settings.__dataclass_fields__, *presentation, "workers", "reuse_buffers")
         refuse_unknown(arguments, known)
-        parse_settings(
-            CATALOGUE[level], {k: v for k, v in arguments.items() if k not in presentation}
-        )
+        parse_settings(self._level, {k: v for k, v in arguments.items() if k not in presentation})
         self.render_mode = arguments.get("render_mode")
         if self.render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(
                 f"render_mode must be None or 'rgb_array' here, got {self.render_mode!r}"
             )
-        self.num_envs = num_envs = int(num_envs)
+        self.num_envs = num_envs
         self.single_observation_space = observation_space(image_size)
         self.single_action_space = spaces.Discrete(len(Action))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -151,7 +151,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
         try:
             os.ftruncate(memory_fd, size)
             self._board = Board.over(mmap.mmap(memory_fd, size), num_envs, image_size)
-            shares = np.array_split(np.arange(num_envs), min(num_envs, workers or usable_cores()))
+            shares = np.array_split(np.arange(num_envs), min(num_envs, workers))
             for share in shares:
                 self._workers.append(_start(memory_fd, int(share[0]), len(share)))
         except BaseException:
@@ -180,6 +180,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
             ValueError: for what is no seed, a list of the wrong length, a wrong mask, or other
                 options.
         """
+        refuse_other_level(self.spec, self._level)
         seeds, mask = parse_reset(seed, options, self._began)
         self._exchange(
             pickle.dumps(("reset", seeds[worker.rows], mask[worker.rows].tolist()))
@@ -215,6 +216,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
                 f"actions must be {self.num_envs} integers from 0 to {len(Action) - 1}, "
                 f"got {actions!r}"
             )
+        self._require_ours()
         self._require_episodes()
         board = self._board
         board.actions[:] = acts
@@ -261,6 +263,15 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
 
     # -- inside ------------------------------------------------------------------------------
 
+    def _require_ours(self) -> None:
+        if self.closed:
+            raise RuntimeError("the vector environment is closed")
+        if os.getpid() != self._owner:
+            raise RuntimeError(
+                "this vector environment belongs to the process that made it "
+                f"({self._owner}); a fork ({os.getpid()}) has to make its own"
+            )
+
     def _require_episodes(self) -> None:
         if not self._began.all():
             raise RuntimeError("the episodes never began; call reset() first")
@@ -278,13 +289,7 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
 
     def _exchange(self, messages: Iterable[bytes]) -> list[Any]:
         """Send every worker its message; their answers, in order. A failure ends them all."""
-        if self.closed:
-            raise RuntimeError("the vector environment is closed")
-        if os.getpid() != self._owner:
-            raise RuntimeError(
-                "this vector environment belongs to the process that made it "
-                f"({self._owner}); a fork ({os.getpid()}) has to make its own"
-            )
+        self._require_ours()
         answers = []
         worker = self._workers[0]
         try:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ from oddoneout.captions import Caption, compose
 from oddoneout.demos.rollout import Policy, Step, rollout
 from oddoneout.demos.trajectory import Trajectory
 from oddoneout.rules.splits import Stream, episode_seed
+from oddoneout.world.geometry import VIEWS
 
 FORMATS: Final = (".mp4", ".gif", ".png")
-VIEWS: Final = ("overhead", "shoulder")
 FPS: Final = 6
 
 # How long a frame stays, in ticks of 1/FPS: long enough to read what matters.
@@ -269,6 +270,8 @@ def film(
 ) -> list[Trajectory]:
     """Play one episode per seed, one after the other, and film them into one file.
 
+    The file appears when all is filmed; until then, what was there before stays.
+
     Args:
         policy: plays.
         make_env: builds the environment; no render mode is needed.
@@ -284,12 +287,19 @@ def film(
         ValueError: for an unknown view or file ending.
         FileNotFoundError, ModuleNotFoundError: as in ``open_reel``.
     """
-    reel = open_reel(path)
-    camera = Camera(reel.add, policy_name, view)
+    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
+    reel = open_reel(unfinished)
     try:
-        return list(rollout(policy, make_env, seeds, slots=1, on_step=camera.see))
+        try:
+            camera = Camera(reel.add, policy_name, view)
+            played = list(rollout(policy, make_env, seeds, slots=1, on_step=camera.see))
+        finally:
+            reel.close()
+        if played:
+            unfinished.replace(path)
     finally:
-        reel.close()
+        unfinished.unlink(missing_ok=True)
+    return played
 
 
 def record(

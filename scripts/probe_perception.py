@@ -30,7 +30,7 @@ from torch.nn import functional
 from agents.precision import autocast
 from oddoneout.rules.attributes import VALUES, Dimension, Shape, Size, Texture
 from oddoneout.rules.things import Thing
-from oddoneout.world.gaze import looked_at, sights
+from oddoneout.world.gaze import glance
 from oddoneout.world.geometry import (
     AGENT_RADIUS,
     GAZE_CONE,
@@ -80,7 +80,7 @@ def stand(rng: np.random.Generator, near: float, far: float) -> tuple[Layout, in
                 continue
             if min(math.hypot(x - ox, y - oy) for ox, oy in places) < NEAREST:
                 continue
-            if looked_at(sights(pose, places)) == target:
+            if glance(pose, places)[0] == target:
                 return Layout(pose, layout.objects), target
 
 

@@ -6,7 +6,8 @@ python -m scripts.record --policy expert --env OddOneOut/Intervention-v0 --out e
 import argparse
 from pathlib import Path
 
-from oddoneout.video import FORMATS, VIEWS, record
+from oddoneout.video import FORMATS, record
+from oddoneout.world.geometry import VIEWS
 from scripts import common
 
 

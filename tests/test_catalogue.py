@@ -327,6 +327,17 @@ def test_a_wrong_argument_is_refused_by_name(
     assert allowed in message
 
 
+def test_an_ids_level_cannot_be_changed() -> None:
+    env = gymnasium.make("OddOneOut/Basic-v0", level="Intervention", image_size=16)
+    with pytest.raises(ValueError, match="make 'OddOneOut/Intervention-v0' instead"):
+        env.reset()
+    env.close()
+    envs = gymnasium.make_vec("OddOneOut/Basic-v0", level="Confounded", image_size=16)
+    with pytest.raises(ValueError, match="make 'OddOneOut/Confounded-v0' instead"):
+        envs.reset()
+    envs.close()
+
+
 def test_an_unknown_level_is_refused_by_name() -> None:
     from oddoneout.env import OddOneOutEnv
 

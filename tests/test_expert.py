@@ -330,6 +330,7 @@ def test_random_mix_plays_whole_episodes_at_random() -> None:
         ("use_transforms", 1),
         ("blind", None),
         ("legible", 0.2),
+        ("legible", float("inf")),
     ],
 )
 def test_options_that_are_not_allowed_are_named(name: str, value: object) -> None:

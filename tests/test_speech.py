@@ -32,6 +32,18 @@ def expected(env: OddOneOutEnv, speech: Speech, describe: Describe) -> str:
     return truth
 
 
+def test_one_seed_gives_the_same_episodes_whatever_is_said() -> None:
+    envs = [
+        OddOneOutEnv("Intervention", image_size=16, explanations=speech)
+        for speech in (Speech.FULL, Speech.SHUFFLED)
+    ]
+    for seed in (1, None, None):
+        plain, shuffled = (env.reset(seed=seed)[0]["image"] for env in envs)
+        assert np.array_equal(plain, shuffled), "decoys must not draw from the rooms' generator"
+    for env in envs:
+        env.close()
+
+
 @pytest.mark.parametrize("id", [level.id for level in CATALOGUE.values()])
 @pytest.mark.parametrize("describe", Describe)
 @pytest.mark.parametrize("speech", [s for s in Speech if s is not Speech.SHUFFLED])

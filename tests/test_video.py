@@ -1,5 +1,6 @@
 """Films: the picture, the three kinds of file, and that watching changes nothing."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import oddoneout.video as video
 from oddoneout.actions import Action
 from oddoneout.baselines import RandomObjectPolicy
 from oddoneout.captions import BAR_HEIGHT, EYE_SIDE, Caption, compose, fit
-from oddoneout.demos.rollout import rollout
+from oddoneout.demos.rollout import Decision, Moment, rollout
 
 BASIC = "OddOneOut/Basic-v0"
 SHOT = np.zeros((96, 160, 3), np.uint8)
@@ -186,6 +187,26 @@ def test_filming_changes_nothing_of_what_is_played() -> None:
     np.testing.assert_array_equal(unseen.seen.images, filmed.seen.images)
     outcomes = [i for i, shot in enumerate(shots) if shot.ticks > 6]
     assert outcomes == [choice.step + 1 for choice in filmed.choices]
+
+
+class Quitter(RandomObjectPolicy):
+    """Fails at its third decision."""
+
+    def decide(self, moments: Sequence[Moment]) -> Sequence[Decision]:
+        self.left = getattr(self, "left", 3) - 1
+        if not self.left:
+            raise ArithmeticError("enough")
+        return super().decide(moments)
+
+
+@pytest.mark.parametrize("ending", video.FORMATS)
+def test_a_film_that_fails_leaves_the_one_that_was_there(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"film{ending}"
+    path.write_bytes(b"good")
+    with pytest.raises(ArithmeticError):
+        video.record(Quitter(), BASIC, None, path, episodes=1, seed=0, policy_name="quitter")
+    assert path.read_bytes() == b"good"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

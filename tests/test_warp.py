@@ -354,6 +354,26 @@ def test_a_mask_is_the_callers_again_after_reset(shared: OddOneOutWarpEnv) -> No
     assert infos["_trial"].tolist() == [False, True, *[False] * (shared.num_envs - 2)]
 
 
+def test_a_mask_may_be_a_tensor(shared: OddOneOutWarpEnv) -> None:
+    shared.reset(seed=0)
+    mask = torch.arange(shared.num_envs) == 1
+    _, infos = shared.reset(options={"reset_mask": mask})
+    assert infos["_trial"].tolist() == mask.tolist()
+
+
+def test_rewards_may_be_changed_in_place(shared: OddOneOutWarpEnv) -> None:
+    shared.reset(seed=0)
+    _, reward, *_ = shared.step(np.zeros(shared.num_envs, np.int64))
+    reward += 5.0
+    assert {snapshot.last_reward for snapshot in shared.snapshots()} == {0.0}
+
+
+def test_pictures_do_not_depend_on_the_callers_precision(shared: OddOneOutWarpEnv) -> None:
+    plain = shared.reset(seed=0)[0]["image"]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(shared.reset(seed=0)[0]["image"], plain)
+
+
 def test_texts_are_read_like_arrays(shared: OddOneOutWarpEnv) -> None:
     _, infos = shared.reset(seed=0)
     texts = infos["explanation"]
@@ -431,6 +451,9 @@ def test_a_killed_writer_is_reported_and_ends_everything(
         {"image_size": 4},
         {"render_mode": "rgb_array"},
         {"device": "mps"},
+        {"device": "banana"},
+        {"device": "cuda:99"},
+        {"surprise": 1},
         {"dimension": "weight"},
         {"experiments": 2},
     ],

@@ -34,7 +34,7 @@ from oddoneout.demos.manifest import (
 )
 from oddoneout.demos.rollout import Policy, rollout
 from oddoneout.demos.shards import ShardWriter, finished_shards, shard_folder
-from oddoneout.processes import when_parent_ends
+from oddoneout.processes import signal_name, when_parent_ends
 from oddoneout.rules.splits import Stream, episode_seed
 
 SHARD_EPISODES: Final = 256
@@ -387,7 +387,7 @@ class _Throttle:
 
 def _obituary(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
+        name = signal_name(-exitcode)
         hint = ", as when memory runs out" if name == "SIGKILL" else ""
         return f"killed by {name}{hint}"
     return f"exit code {exitcode}"

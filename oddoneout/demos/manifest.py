@@ -42,7 +42,7 @@ class Manifest:
         shard_episodes: episodes per shard; the last shard may have fewer.
         image_size: (height, width).
         instruction_words: L, the length of an encoded instruction.
-        versions: of oddoneout, mujoco, numpy and the renderer.
+        versions: of oddoneout, mujoco, numpy, gymnasium and the renderer, and "first_image".
         vocabulary: ``vocabulary_fingerprint()`` when it was collected.
     """
 

@@ -1,5 +1,6 @@
 """How the expert can be made less than an expert, on purpose."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,7 +66,7 @@ class ExpertOptions:
         if self.first is not None and self.first not in list(CORE_DIMENSIONS):
             names = ", ".join(repr(d.value) for d in CORE_DIMENSIONS)
             raise ValueError(_refusal("first", f"None or one of {names}", self.first))
-        if not _is_number(self.legible) or not self.legible >= 1.0:
+        if not _is_number(self.legible) or not 1.0 <= self.legible < math.inf:
             raise ValueError(_refusal("legible", "a number of metres, at least 1", self.legible))
 
 

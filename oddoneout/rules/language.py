@@ -79,7 +79,7 @@ WORD_KINDS: Final[tuple[int, ...]] = tuple(
 )
 
 INSTRUCTION_WORDS: Final = max(len(text.split()) for text in INSTRUCTIONS.values())
-#: Words in the longest explanation.
+#: Room for the words of any explanation.
 MAX_WORDS: Final = 9
 
 

@@ -82,7 +82,7 @@ class TrialSpec:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A level's arguments, checked. See ``parse`` for what is allowed."""
+    """A level's arguments, checked. See ``parse_settings`` for what is allowed."""
 
     dimension: Dimension | None = None
     difficulty: Difficulty | None = None
@@ -114,6 +114,10 @@ class Level:
     @property
     def id(self) -> str:
         return f"OddOneOut/{self.name}-v0"
+
+    def most_trials(self, settings: Settings) -> int:
+        """How many trials an episode has at most."""
+        return settings.experiments + 1 if self.experiments else 1
 
     def draw(
         self, settings: Settings, rng: np.random.Generator

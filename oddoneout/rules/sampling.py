@@ -14,7 +14,7 @@ from oddoneout.rules.splits import Split, allows_values
 from oddoneout.rules.things import Thing, odd_one
 from oddoneout.rules.trial import Choose, Transform, Trial, TrialState, advance, begin
 
-_THINGS: Final = 4
+_THINGS: Final = 4  # as many as objects stand in the world
 _PAIRINGS: Final = tuple(combinations(range(_THINGS), 2))
 _ORDERS: Final = tuple(permutations(range(_THINGS)))
 #: What a dimension that is out of play shows; of the vocabulary, only size ever is.

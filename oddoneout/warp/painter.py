@@ -153,13 +153,13 @@ class Painter:
         rooms = len(poses)
         _, shape, _, size = things.long().unbind(-1)
         turn = _upright(places[..., 2])
-        offset = (turn @ self._mesh_at[shape, size].unsqueeze(-1)).squeeze(-1)
+        offset = _product(turn, self._mesh_at[shape, size].unsqueeze(-1)).squeeze(-1)
         ground = torch.nn.functional.pad(places[..., :2], (0, 1))
         self._geom_at[:rooms, self._looks] = ground + offset
-        self._geom_turn[:rooms, self._looks] = turn @ self._mesh_turn[shape, size]
+        self._geom_turn[:rooms, self._looks] = _product(turn, self._mesh_turn[shape, size])
         self._eye_at[:rooms, :2] = poses[:, :2]
         self._eye_at[:rooms, 2] = EYE_HEIGHT
-        self._eye_frame[:rooms] = _upright(poses[:, 2]) @ self._eye_turn
+        self._eye_frame[:rooms] = _product(_upright(poses[:, 2]), self._eye_turn)
 
 
 @contextmanager
@@ -189,6 +189,12 @@ def _upright(angles: Tensor) -> Tensor:
     c, s = angles.cos(), angles.sin()
     o, one = torch.zeros_like(c), torch.ones_like(c)
     return torch.stack([c, -s, o, s, c, o, o, o, one], -1).unflatten(-1, (3, 3))
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Of small matrices, ``a @ b``; but in full precision, whatever autocast or the caller's
+    settings of matrix products say: pictures depend on poses alone."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
 
 
 def _matrix(quat: Any) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The vector environment of ``renderer="warp"``: thousands of rooms, everything on one device."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
@@ -14,16 +15,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oddoneout.actions import Action
-from oddoneout.arguments import observation_space, parse_image_size, parse_reset
+from oddoneout.arguments import (
+    observation_space,
+    parse_count,
+    parse_image_size,
+    parse_reset,
+    refuse_other_level,
+    refuse_unknown,
+)
 from oddoneout.processes import usable_cores
 from oddoneout.rules.language import INSTRUCTION_WORDS, INSTRUCTIONS, WALLS, encode
-from oddoneout.rules.levels import CATALOGUE, Describe, Speech, parse_settings
+from oddoneout.rules.levels import CATALOGUE, Describe, Settings, Speech, parse_settings
 from oddoneout.rules.trial import Phase
 from oddoneout.snapshot import ObjectView, Snapshot
 from oddoneout.warp import motion, rules, script, sentences
 from oddoneout.warp.painter import Painter, on
 from oddoneout.warp.sentences import Texts
-from oddoneout.warp.writers import Writers, most_trials
+from oddoneout.warp.writers import Writers
 from oddoneout.world.gaze import sights, wall_faced
 from oddoneout.world.geometry import OBJECT_COUNT
 from oddoneout.world.layout import Pose
@@ -67,23 +75,24 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         level: str,
         num_envs: int = 1,
         *,
-        device: str | None = None,
+        device: str | torch.device | None = None,
         workers: int | None = None,
         render_mode: str | None = None,
         image_size: int | tuple[int, int] = 64,
         **arguments: Any,
     ) -> None:
-        for name, value, least in (("num_envs", num_envs, 1), ("workers", workers, 0)):
-            number = value is None or (isinstance(value, int) and not isinstance(value, bool))
-            if not number or (value is not None and value < least):
-                raise ValueError(f"{name} must be an integer from {least} up, got {value!r}")
-        if level not in CATALOGUE:
+        num_envs = parse_count("num_envs", num_envs, least=1)
+        workers = usable_cores() if workers is None else parse_count("workers", workers, least=0)
+        if not isinstance(level, str) or level not in CATALOGUE:
             raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
+        drawn = ("image_size", "render_mode", "renderer", "device", "workers")
+        refuse_unknown(arguments, (*Settings.__dataclass_fields__, *drawn))
         self._settings = parse_settings(CATALOGUE[level], arguments)
         if render_mode is not None:
             raise ValueError(f'render_mode must be None with renderer="warp", got {render_mode!r}')
         size = parse_image_size(image_size)
-        warp.config.log_level = max(warp.config.log_level, warp.LOG_WARNING)  # no banner
+        if warp.config.log_level == warp.LOG_INFO:  # what nobody asked for: no banner
+            warp.config.log_level = warp.LOG_WARNING
         warp.init()
         self.device = _device(device)
         self._level = CATALOGUE[level]
@@ -97,7 +106,7 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         self._rows = torch.arange(num_envs, device=self.device)
         self._tokens = torch.from_numpy(_TOKENS).to(self.device)
         self._painter = Painter(num_envs, size, self.device)
-        trials = most_trials(self._settings, self._level.experiments)
+        trials = self._level.most_trials(self._settings)
         blank = script.Scripts.blank(num_envs, trials)
         self._numbers, self._measures, self._lengths = map(
             self._put, (blank.numbers, blank.measures, blank.lengths)
@@ -108,9 +117,7 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         self._places = self._measures[:, 0, script.PLACES].unflatten(1, (OBJECT_COUNT, 3))
         self._reward = torch.zeros(num_envs, device=self.device)
         self._gaze = self._focus = torch.full_like(self._rows, -1)
-        self._writers = Writers(
-            level, self._settings, num_envs, usable_cores() if workers is None else workers
-        )
+        self._writers = Writers(level, self._settings, num_envs, workers)
 
     # -- the Gymnasium interface -------------------------------------------------------------
 
@@ -122,7 +129,8 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Begin new episodes: with ``seed``, ``seed + 1``, ..., or with a list of seeds.
 
-        ``options={"reset_mask": bool (N,)}`` resets only some.
+        ``options={"reset_mask": bool (N,)}``, an array or a tensor on any device, resets only
+        some.
 
         Raises:
             ValueError: for what is no seed, a list of the wrong length, a wrong mask, or other
@@ -131,7 +139,9 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
                 closed then.
         """
         self._require_open()
-        seeds, mask = parse_reset(seed, options, self._began)
+        refuse_other_level(self.spec, self._level)
+        given = {k: v.cpu() if isinstance(v, Tensor) else v for k, v in (options or {}).items()}
+        seeds, mask = parse_reset(seed, given, self._began)
         rooms = np.flatnonzero(mask)
         self._begin_episodes(rooms, [seeds[room] for room in rooms])
         self._began |= mask
@@ -162,7 +172,7 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
                 device=warp.device_from_torch(self.device),
             )
         self._states, results = rules.advance(self._states, acts, self._focus)
-        self._reward = results.reward
+        self._reward = results.reward.clone()  # the caller's may be changed in place
         choice = {
             "trial": self._trial.clone(),
             "test": self._states.numbers[:, script.TEST] > 0,
@@ -174,12 +184,12 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         self._begin_trials(goes_on, self._trial + 1)
         self._look()
         infos: dict[str, Any] = {}
-        rooms = ended.nonzero().squeeze(1)  # waits for the device
+        rooms = ended.nonzero().squeeze(1).cpu()  # waits for the device
         if len(rooms):
             infos["final_obs"] = self._final_observations(rooms)
             infos["final_info"] = self._infos(ended)
             infos["_final_obs"] = infos["_final_info"] = ended
-            self._begin_episodes(rooms.cpu().numpy())
+            self._begin_episodes(rooms.numpy())
             self._look()
         infos |= self._infos(torch.ones_like(ended))
         infos |= {"choice": choice, "_choice": results.chosen}
@@ -286,10 +296,11 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         return {"image": self.draw(), "instruction": self._tokens[mode]}
 
     def _final_observations(self, rooms: Tensor) -> NDArray[np.object_]:
+        rows = rooms.to(self.device)
         images = self._painter.paint(
-            self._poses[rooms], self._places[rooms], self._states.things[rooms]
+            self._poses[rows], self._places[rows], self._states.things[rows]
         )
-        tokens = self._tokens[self._states.numbers[rooms, script.MODE].long()]
+        tokens = self._tokens[self._states.numbers[rows, script.MODE].long()]
         final = np.full(self.num_envs, None, object)
         for room, image, instruction in zip(rooms.tolist(), images, tokens, strict=True):
             final[room] = {"image": image, "instruction": instruction}
@@ -354,16 +365,21 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         )
 
 
-def _device(name: str | None) -> torch.device:
+def _device(name: str | torch.device | None) -> torch.device:
     """The torch device of this name, or the best there is; of several GPUs a certain one.
 
     Raises:
         ValueError: if it is neither the CPU nor a GPU that is there.
     """
-    there = torch.cuda.is_available()
-    device = torch.device(name or ("cuda" if there else "cpu"))
-    if device.type != "cpu" and not (device.type == "cuda" and there):
-        raise ValueError(f'device must be "cpu", or "cuda" where there is a GPU, got {name!r}')
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name is None:
+        name = "cuda" if gpus else "cpu"
+    allowed = {torch.device("cpu"), *(torch.device("cuda", i) for i in range(gpus))}
+    with contextlib.suppress(RuntimeError, TypeError):  # of what is no device at all
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None and gpus:
+            device = torch.device("cuda", torch.cuda.current_device())
+        if device in allowed:
+            return device
+    names = ", ".join(sorted(map(str, allowed)))
+    raise ValueError(f'device must be "cuda" for the current GPU or one of {names}, got {name!r}')

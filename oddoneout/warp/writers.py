@@ -43,16 +43,11 @@ class Desk:
 
     def write(self, rooms: Sequence[int]) -> Scripts:
         """The next episode of each of these rooms."""
-        scripts = Scripts.blank(len(rooms), most_trials(self._settings, self._level.experiments))
+        scripts = Scripts.blank(len(rooms), self._level.most_trials(self._settings))
         for index, room in enumerate(rooms):
             episode = sample_episode(self._level, self._settings, self._generators[room])
             scripts.write(index, episode)
         return scripts
-
-
-def most_trials(settings: Settings, experiments: bool) -> int:
-    """How many trials an episode has at most, in a level with experiments or without."""
-    return settings.experiments + 1 if experiments else 1
 
 
 @dataclass(eq=False, slots=True)
@@ -78,7 +73,7 @@ class Writers:
         self._desk = Desk(level, settings)
         self._writers: list[_Writer] = []
         self._finalizer = weakref.finalize(self, end, self._writers, os.getpid())
-        self._ahead = Scripts.blank(rooms, most_trials(settings, CATALOGUE[level].experiments))
+        self._ahead = Scripts.blank(rooms, CATALOGUE[level].most_trials(settings))
         self._ready = np.zeros(rooms, np.bool_)
         for _ in range(min(processes, rooms)):
             self._writers.append(_Writer(*start(_MODULE)))

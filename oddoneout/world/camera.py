@@ -28,11 +28,10 @@ except Exception as error:  # MUJOCO_GL names no backend, or one whose library i
 import numpy as np
 from numpy.typing import NDArray
 
-from oddoneout.world.geometry import OBJECT_COUNT, ROOM_HALF, vertical_view
+from oddoneout.world.geometry import OBJECT_COUNT, ROOM_HALF, VIEWS, vertical_view
 from oddoneout.world.scene import Pool, Scene, pool
 
 _ALL_OBJECTS: Final = (True,) * OBJECT_COUNT
-VIEWS: Final = ("overhead", "shoulder")
 _SEEN: Final = (1, 0, 1, 0, 0, 0)  # geom groups that the agent's own eye sees
 _SHOWN: Final = (1, 1, 0, 0, 0, 0)  # and those that a presentation shows
 _MAX_GEOMS: Final = 64

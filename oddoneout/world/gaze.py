@@ -56,19 +56,11 @@ def sights(agent: Pose, positions: Sequence[tuple[float, float]]) -> tuple[Sight
     )
 
 
-def looked_at(sights: Sequence[Sight]) -> int | None:
-    """Index of the visible object nearest to the view's centre within ``GAZE_CONE``, if any."""
-    best, least = None, GAZE_CONE
-    for index, sight in enumerate(sights):
-        if sight.visible and abs(sight.bearing) <= least:
-            best, least = index, abs(sight.bearing)
-    return best
-
-
 def glance(agent: Pose, positions: Sequence[tuple[float, float]]) -> tuple[int | None, int | None]:
-    """What is ``looked_at``, and what is in focus: the same where it is within ``REACH``.
+    """What is looked at, and what is in focus, as indices of ``positions``.
 
-    Works out no more of the ``sights`` than it needs.
+    Looked at is the visible object nearest to the view's centre within ``GAZE_CONE``; in focus is
+    the same one where it is within ``REACH``. Works out no more of the ``sights`` than it needs.
     """
     polar = _polar(agent, positions)
     best, least = None, GAZE_CONE

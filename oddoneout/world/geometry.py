@@ -23,6 +23,9 @@ FIELD_OF_VIEW: Final = math.radians(80.0)  # horizontal, for every image shape
 REACH: Final = 1.2  # from the agent's centre to an object's
 GAZE_CONE: Final = math.radians(14.0)  # half angle
 
+#: Of the room, for people.
+VIEWS: Final = ("overhead", "shoulder")
+
 
 def vertical_view(aspect: float) -> float:
     """The vertical field of view, radians, of an image whose height is ``aspect`` times its width.

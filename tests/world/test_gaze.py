@@ -5,17 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from oddoneout.world.gaze import Sight, framed, glance, looked_at, sights, wall_faced
+from oddoneout.world.gaze import framed, glance, sights, wall_faced
 from oddoneout.world.geometry import FIELD_OF_VIEW, GAZE_CONE, REACH
 from oddoneout.world.layout import Pose
 
 HOME = Pose(0.0, 0.0, 0.0)
-
-
-def in_focus(seen: list[Sight]) -> int | None:
-    """The object looked at, where it is within reach."""
-    index = looked_at(seen)
-    return index if index is not None and seen[index].distance <= REACH else None
 
 
 def at(distance: float, bearing: float) -> tuple[float, float]:
@@ -64,18 +58,20 @@ def test_sights_do_not_depend_on_the_order_of_objects():
 
 
 def test_the_object_looked_at_is_the_visible_one_nearest_to_the_views_centre():
-    seen = [Sight(1.0, 0.2, True), Sight(3.0, -0.1, True), Sight(2.0, 0.01, False)]
-    assert looked_at(seen) == 1
+    assert glance(HOME, [at(1.0, 0.24), at(3.0, -0.2)]) == (1, None)
+    behind = [at(1.0, 0.2), at(1.3, 0.01)]  # the second one, mostly
+    assert glance(HOME, behind) == (0, 0)
 
 
-def test_nothing_outside_the_cone_is_looked_at():
-    assert looked_at([Sight(1.0, GAZE_CONE + 0.01, True)]) is None
-    assert looked_at([]) is None
+@pytest.mark.parametrize(("aside", "looked"), [(-0.01, 0), (0.01, None)])
+def test_nothing_outside_the_cone_is_looked_at(aside, looked):
+    assert glance(HOME, [at(1.0, GAZE_CONE + aside)]) == (looked, looked)
+    assert glance(HOME, []) == (None, None)
 
 
-def test_focus_is_gaze_within_reach():
-    assert in_focus([Sight(REACH - 0.01, 0.1, True), Sight(0.9, 0.2, True)]) == 0
-    assert in_focus([Sight(REACH + 0.01, 0.1, True), Sight(0.9, 0.2, True)]) is None
+@pytest.mark.parametrize(("beyond", "focus"), [(-0.01, 0), (0.01, None)])
+def test_what_is_looked_at_is_in_focus_within_reach(beyond, focus):
+    assert glance(HOME, [at(REACH + beyond, 0.0)]) == (0, focus)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +94,10 @@ def test_a_glance_finds_what_all_the_sights_would():
         pose = Pose(*rng.uniform(-1.5, 1.5, 2).tolist(), float(rng.uniform(-math.pi, math.pi)))
         positions = [tuple(spot) for spot in rng.uniform(-1.05, 1.05, (4, 2)).tolist()]
         seen = sights(pose, positions)
-        assert glance(pose, positions) == (looked_at(seen), in_focus(seen))
+        near = [i for i, s in enumerate(seen) if s.visible and abs(s.bearing) <= GAZE_CONE]
+        looked = min(near, key=lambda i: abs(seen[i].bearing), default=None)
+        focus = looked if looked is not None and seen[looked].distance <= REACH else None
+        assert glance(pose, positions) == (looked, focus)
 
 
 def test_an_object_is_framed_while_any_part_of_it_may_be_in_the_picture():
