@@ -268,13 +268,13 @@ class Decoder(nn.Module):
         Returns:
             (N, W, V).
         """
-        before, _ = self.cell(self.word(self.kinds[F.pad(sentences[:, :-1], (1, 0))]))
+        before, _ = self._after(F.pad(sentences[:, :-1], (1, 0)))
         return self._next(before[rows], content[:, None])
 
     def first(self, content: Tensor) -> Tensor:
         """Scores of the first word: (N, C) -> (N, V)."""
         start = self.word.weight.new_zeros(1, 1, dtype=torch.int64)
-        before, _ = self.cell(self.word(self.kinds[start]))
+        before, _ = self._after(start)
         return self._next(before[:, 0], content)
 
     @torch.no_grad()
@@ -285,11 +285,17 @@ class Decoder(nn.Module):
         going = torch.ones_like(word, dtype=torch.bool)
         spoken: list[Tensor] = []
         for _ in range(self.length):
-            before, hidden = self.cell(self.word(self.kinds[word])[:, None], hidden)
+            before, hidden = self._after(word[:, None], hidden)
             word = torch.where(going, self._next(before[:, 0], content).argmax(-1), 0)
             going = word != 0
             spoken.append(word)
         return torch.stack(spoken, dim=1)
+
+    def _after(self, words: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the cell holds after each word, and at last: int64 (N, W) -> (N, W, C)."""
+        # On GPUs it would run in float16 whatever autocast says, where small gradients vanish.
+        with torch.autocast(words.device.type, enabled=False):
+            return self.cell(self.word(self.kinds[words]).float(), hidden)
 
     def _next(self, before: Tensor, content: Tensor) -> Tensor:
         return self.scores(F.gelu(before + content))
