@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.checkpoint import load_agent
-from agents.marks import RoomWatch, stillness
+from agents.marks import Mark, RoomWatch, stillness
 from agents.memory import Cache
 from agents.model import Agent
 from oddoneout.demos.rollout import Decision, Moment
@@ -25,7 +25,7 @@ class _Eye:
         self._watch = RoomWatch()
         self._image: NDArray[np.uint8] | None = None
 
-    def see(self, action: int, image: NDArray[np.uint8]) -> tuple[bool, bool]:
+    def see(self, action: int, image: NDArray[np.uint8]) -> Mark:
         """As `RoomWatch.see`, of the previous action and the picture."""
         still = self._image is not None and bool(stillness(np.stack((self._image, image)))[1])
         self._image = image
@@ -80,6 +80,7 @@ class AgentPolicy:
         actions = np.full(count, config.no_action, np.int64)
         rewards = np.zeros(count, np.float32)
         transformed = np.zeros(count, np.bool_)
+        changed = np.zeros(count, np.bool_)
         settled = np.zeros(count, np.bool_)
         for moment in moments:
             if moment.image.shape != images.shape[1:]:
@@ -94,14 +95,15 @@ class AgentPolicy:
                 actions[moment.slot] = moment.previous_action
             if config.marks_rooms:
                 eye = self._eyes.setdefault(moment.slot, _Eye())
-                found = eye.see(actions[moment.slot], moment.image)
-                transformed[moment.slot], settled[moment.slot] = found
+                mark = eye.see(actions[moment.slot], moment.image)
+                transformed[moment.slot], changed[moment.slot], settled[moment.slot] = mark
         logits, states, self._cache = self.agent.step(
             torch.from_numpy(images).to(self.device),
             torch.from_numpy(instructions).to(self.device),
             torch.from_numpy(actions).to(self.device),
             torch.from_numpy(rewards).to(self.device),
             torch.from_numpy(transformed).to(self.device),
+            torch.from_numpy(changed).to(self.device),
             torch.from_numpy(settled).to(self.device),
             self._cache,
         )

@@ -36,8 +36,10 @@ class Inputs(_Movable):
         previous_rewards: float32 (B, T), 0 at first.
         transformed: bool (B, T), whether the previous action has transformed something, or in
             training a lapse makes as if (see `agents.augment`); read only with
-            `AgentConfig.marks_rooms`, as is the next.
-        settled: bool (B, T), whether a choice has just been settled (see `agents.marks`).
+            `AgentConfig.marks_rooms`, as are the next two.
+        changed: bool (B, T), whether something in the room has been transformed, now or before; no
+            lapse does (see `agents.marks`).
+        settled: bool (B, T), whether the room has just been settled.
         trials: int64 (B, T), index of the trial; read only with `AgentConfig.trial_memory`, and by
             `agents.recollection` for its targets.
     """
@@ -48,6 +50,7 @@ class Inputs(_Movable):
     previous_actions: Tensor
     previous_rewards: Tensor
     transformed: Tensor
+    changed: Tensor
     settled: Tensor
     trials: Tensor
 

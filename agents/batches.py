@@ -191,6 +191,7 @@ def collate(
     previous_actions = np.full((rows, steps), config.no_action, np.int64)
     previous_rewards = np.zeros((rows, steps), np.float32)
     transformed = np.zeros((rows, steps), np.bool_)
+    changed = np.zeros((rows, steps), np.bool_)
     settled = np.zeros((rows, steps), np.bool_)
     trials = np.zeros((rows, steps), np.int64)
     labels = np.full((rows, steps), IGNORED, np.int64)
@@ -207,9 +208,8 @@ def collate(
         previous_actions[row, 1:n] = seen.actions[:-1]
         previous_rewards[row, 1:n] = seen.rewards[:-1]
         if config.marks_rooms:
-            transformed[row, :n], settled[row, :n] = marks(
-                previous_actions[row, :n], stillness(seen.images)
-            )
+            found = marks(previous_actions[row, :n], stillness(seen.images))
+            transformed[row, :n], changed[row, :n], settled[row, :n] = found
         trials[row, :n] = said.trials
         trials[row, n:] = said.trials[-1]
         labels[row, :n] = said.labels
@@ -228,6 +228,7 @@ def collate(
             previous_actions=tensor(previous_actions),
             previous_rewards=tensor(previous_rewards),
             transformed=tensor(transformed),
+            changed=tensor(changed),
             settled=tensor(settled),
             trials=tensor(trials),
         ),

@@ -5,7 +5,7 @@ transformed, and where it ended. Nothing else tells an agent when to forget.
 from collections import deque
 from itertools import starmap, takewhile
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,22 @@ def stillness(images: NDArray[Any]) -> NDArray[np.bool_]:
     return still
 
 
+class Mark(NamedTuple):
+    """What is to be said of one step, or in arrays of several.
+
+    Attributes:
+        transformed: the previous action has transformed something.
+        changed: so has it, or an earlier one in the same room.
+        settled: the room is settled: at the last step of its choice's explanation; or, if the time
+            ran out before there was a choice, at the next room's first, as nothing tells so
+            earlier.
+    """
+
+    transformed: Any
+    changed: Any
+    settled: Any
+
+
 class RoomWatch:
     """Follows one episode, step by step.
 
@@ -39,12 +55,10 @@ class RoomWatch:
     def __init__(self) -> None:
         self._latest: deque[tuple[int, bool]] = deque(maxlen=EXPLAINED)
         self._searched = -1  # actions since the room began, which one step's picture precedes
+        self._changed = False
 
-    def see(self, action: int, still: bool) -> tuple[bool, bool]:
-        """Whether something has just been transformed, and whether the room is settled.
-
-        It is at the last step of its choice's explanation; or, if the time ran out before there was
-        a choice, at the next room's first, as nothing tells so earlier.
+    def see(self, action: int, still: bool) -> Mark:
+        """The next step's.
 
         Args:
             action: the previous one.
@@ -55,15 +69,16 @@ class RoomWatch:
         stood = [act for act, _ in takewhile(itemgetter(1), reversed(self._latest))]
         chosen = len(stood) == EXPLAINED and stood[-1] == Action.CHOOSE
         late = self._searched >= SEARCHED and Action.CHOOSE not in stood
-        if chosen or late:
+        transformed = action in _CHANGING and not still
+        mark = Mark(transformed, self._changed or transformed, chosen or late)
+        if mark.settled:
             self._searched = -1 if chosen else 0
-        return action in _CHANGING and not still, chosen or late
+        self._changed = mark.changed and not mark.settled
+        return mark
 
 
-def marks(
-    actions: NDArray[np.integer], still: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """What a `RoomWatch` tells of each step of an episode: two of bool (T,).
+def marks(actions: NDArray[np.integer], still: NDArray[np.bool_]) -> Mark:
+    """What a `RoomWatch` tells of each step of an episode, each bool (T,).
 
     Args:
         actions: (T,) previous actions.
@@ -71,5 +86,4 @@ def marks(
     """
     steps = zip(actions.tolist(), still.tolist(), strict=True)
     found = list(starmap(RoomWatch().see, steps))
-    transformed, settled = np.array(found, np.bool_).reshape(-1, 2).T
-    return transformed, settled
+    return Mark(*np.array(found, np.bool_).reshape(-1, 3).T)

@@ -81,6 +81,7 @@ class Agent(nn.Module):
         self.previous_action = nn.Embedding(config.actions + 1, config.width)
         self.previous_reward = nn.Linear(2, config.width, bias=False)
         self.memory = Memory(config)
+        self.changed = nn.Parameter(torch.zeros(config.width)) if config.deed_layers else None
         self.policy = nn.Linear(config.width, config.actions)
         self.decoder = Decoder(config)
         self.redrawer = Redrawer(config) if config.reconstruct else None
@@ -127,10 +128,14 @@ class Agent(nn.Module):
     def act(self, inputs: Inputs, remember: bool = True) -> Outputs:
         """Actions and states of whole episodes, from what the agent sees and nothing else."""
         features = self._features(inputs.images)
-        context = self._context(
-            inputs.instructions, inputs.previous_actions, inputs.previous_rewards
+        context, shown = self._context(
+            inputs.instructions,
+            inputs.previous_actions,
+            inputs.previous_rewards,
+            inputs.transformed,
+            inputs.changed,
         )
-        tokens = context + self._placed(inputs, features.to(context.dtype))
+        tokens = shown + self._placed(inputs, features.to(shown.dtype))
         if remember:
             states = self.memory(tokens, context, inputs.trials, inputs.transformed, inputs.settled)
         else:
@@ -148,6 +153,7 @@ class Agent(nn.Module):
         previous_actions: Tensor,
         previous_rewards: Tensor,
         transformed: Tensor,
+        changed: Tensor,
         settled: Tensor,
         cache: Cache,
     ) -> tuple[Tensor, Tensor, Cache]:
@@ -158,7 +164,7 @@ class Agent(nn.Module):
             instructions: int64 (B, L).
             previous_actions: int64 (B,), `config.no_action` at an episode's first step.
             previous_rewards: float32 (B,).
-            transformed, settled: bool (B,), as in `Inputs`.
+            transformed, changed, settled: bool (B,), as in `Inputs`.
             cache: from `begin` or the previous step, which it takes over: do not use it again.
                 Rows whose episode begins anew must be reset first (`Cache.reset`), and with
                 `trial_memory` also rows whose trial does.
@@ -166,8 +172,10 @@ class Agent(nn.Module):
         Returns:
             Action scores (B, A), states (B, D), and the grown cache.
         """
-        context = self._context(instructions, previous_actions, previous_rewards)
-        token = self.encoder(images) + context
+        context, shown = self._context(
+            instructions, previous_actions, previous_rewards, transformed, changed
+        )
+        token = self.encoder(images) + shown
         states, cache = self.memory.step(token, context, cache, transformed, settled)
         return self.policy(states).float(), states, cache
 
@@ -190,14 +198,29 @@ class Agent(nn.Module):
             valid[..., None], features
         )
 
-    def _context(self, instructions: Tensor, actions: Tensor, rewards: Tensor) -> Tensor:
+    def _context(
+        self,
+        instructions: Tensor,
+        actions: Tensor,
+        rewards: Tensor,
+        transformed: Tensor,
+        changed: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """What of each step is no picture, and what of that goes with the pictures.
+
+        That is all of it, unless there is another memory for deeds. Then the memory of pictures
+        knows that the room has been changed, but not how, and at the step of a transform no more
+        than at a lapse: else its first picture would tell which object it was.
+        """
+        said = self.instruction(instructions).sum(-2)
         # Rewards are 0, 1 or 10: whether any came, and how much, kept to one scale.
-        reward = torch.stack((rewards.sign(), rewards / 10.0), dim=-1)
-        return (
-            self.instruction(instructions).sum(-2)
-            + self.previous_action(actions)
-            + self.previous_reward(reward)
-        )
+        brought = self.previous_reward(torch.stack((rewards.sign(), rewards / 10.0), dim=-1))
+        context = said + self.previous_action(actions) + brought
+        if self.changed is None:
+            return context, context
+        hidden = actions.masked_fill(transformed, self.config.no_action)
+        shown = said + self.previous_action(hidden) + brought + self.changed * changed[..., None]
+        return context, shown
 
     def _spell(self, states: Tensor, batch: Batch) -> Spelling:
         spoken, awaiting = batch.spoken, batch.awaiting

@@ -39,6 +39,7 @@ def random_batch(
         previous_actions=draw(config.actions + 1, rows, steps),
         previous_rewards=draw(2, rows, steps).float(),
         transformed=draw(4, rows, steps) == 0,
+        changed=draw(2, rows, steps) == 0,
         settled=draw(8, rows, steps) == 0,
         trials=torch.arange(steps).div(4, rounding_mode="floor").expand(rows, steps),
     )

@@ -20,17 +20,29 @@ FORWARD, CHOOSE, CHANGE, WAIT = (
 )
 
 
+ON = (FORWARD, False)
+OUTCOME = [(CHOOSE, True), (WAIT, True), (WAIT, True)]
+
+
 def told(*steps: tuple[Action, bool]) -> tuple[list[int], list[int]]:
     """Steps at which something was transformed, and a choice settled, given previous actions and
     whether the picture stood still."""
     actions, still = (np.array(column) for column in zip(*steps, strict=True))
-    transformed, settled = marks(actions, still)
-    return np.flatnonzero(transformed).tolist(), np.flatnonzero(settled).tolist()
+    found = marks(actions, still)
+    return np.flatnonzero(found.transformed).tolist(), np.flatnonzero(found.settled).tolist()
 
 
 def test_a_transform_counts_where_it_changed_the_picture():
     steps = [(WAIT, False), (CHANGE, False), (FORWARD, False), (CHANGE, True)]
     assert told(*steps) == ([1], [])
+
+
+def test_a_room_is_changed_from_a_transform_until_it_is_settled():
+    changing = [ON, (CHANGE, True), (CHANGE, False), ON, *OUTCOME, ON, (CHANGE, False), ON]
+    actions, still = (np.array(column) for column in zip(*changing, strict=True))
+    found = marks(actions, still)
+    assert np.flatnonzero(found.changed).tolist() == [2, 3, 4, 5, 6, 8, 9]
+    assert np.flatnonzero(found.settled).tolist() == [6]
 
 
 def test_a_choice_is_settled_once_the_room_has_stood_still_while_it_was_explained():
@@ -45,10 +57,6 @@ def test_a_choice_of_nothing_settles_nothing():
 
 def test_the_numbers_are_those_of_the_rules():
     assert (EXPLAINED, SEARCHED) == (EXPLAIN_STEPS, TRIAL_STEPS)
-
-
-ON = (FORWARD, False)
-OUTCOME = [(CHOOSE, True), (WAIT, True), (WAIT, True)]
 
 
 def test_a_search_whose_time_runs_out_ends_its_room():
@@ -84,7 +92,7 @@ class Idler:
 def test_in_rooms_where_nothing_was_chosen_the_watch_keeps_time_with_the_environment():
     (episode,) = rollout(Idler(), partial(gymnasium.make, "OddOneOut/Intervention-v0"), [0])
     previous = np.concatenate(([WAIT], episode.seen.actions[:-1]))
-    _, settled = marks(previous, stillness(episode.seen.images))
+    settled = marks(previous, stillness(episode.seen.images)).settled
     begun = np.flatnonzero(np.diff(episode.told.trials)) + 1
     assert np.flatnonzero(settled).tolist() == begun.tolist() == [100, 200, 300]
 
@@ -108,7 +116,7 @@ def test_in_an_experts_episodes_every_choice_is_settled_and_a_vain_one_hardly_ev
     made, wrongly = 0, 0
     for episode in rollout(policy, make, range(8)):
         previous = np.concatenate(([WAIT], episode.seen.actions[:-1]))
-        transformed, settled = marks(previous, stillness(episode.seen.images))
+        transformed, _, settled = marks(previous, stillness(episode.seen.images))
         real = {choice.step + 3 for choice in episode.choices} & set(range(len(episode)))
         found = set(np.flatnonzero(settled).tolist())
         assert real <= found

@@ -4,10 +4,11 @@ from typing import get_args
 import pytest
 import torch
 
-from agents.batch import Batch
-from agents.config import Encoder, TrainingConfig
+from agents.batch import Batch, Inputs
+from agents.config import AgentConfig, Encoder, TrainingConfig
 from agents.losses import losses
 from agents.model import Agent, Decoder
+from oddoneout.actions import Action
 from oddoneout.rules import language
 from tests.agents.examples import random_batch, tiny
 
@@ -80,6 +81,7 @@ def test_acting_step_by_step_equals_the_whole_pass(forget, deeds):
             inputs.previous_actions[:, t],
             inputs.previous_rewards[:, t],
             inputs.transformed[:, t],
+            inputs.changed[:, t],
             inputs.settled[:, t],
             cache,
         )
@@ -97,6 +99,44 @@ def test_every_input_matters(field):
     other = random_batch(agent.config, seed=1).inputs
     changed = dataclasses.replace(inputs, **{field: getattr(other, field)})
     assert not torch.allclose(agent(inputs).states, agent(changed).states, atol=1e-3)
+
+
+def one_room_and_the_next(config: AgentConfig, action: Action = Action.TRANSFORM_COLOR) -> Inputs:
+    """Twelve steps: something is transformed by the fourth, and the room settled by the ninth."""
+    inputs = random_batch(config, lengths=(12,)).inputs
+    steps = torch.arange(12)[None]
+    return dataclasses.replace(
+        inputs,
+        previous_actions=torch.where(steps == 4, int(action), int(Action.FORWARD)),
+        transformed=steps == 4,
+        changed=(steps >= 4) & (steps <= 9),
+        settled=steps == 9,
+    )
+
+
+@torch.no_grad()
+def test_where_deeds_are_remembered_a_room_does_not_tell_what_was_transformed_in_it():
+    agent = agent_of(deed_layers=1)
+    agent.memory.deeds.given.weight.normal_()  # at first next to nothing comes from there
+    one, other = (
+        agent(one_room_and_the_next(agent.config, action)).logits
+        for action in (Action.TRANSFORM_COLOR, Action.TRANSFORM_SHAPE)
+    )
+    assert torch.equal(one[:, :10], other[:, :10])
+    assert not torch.isclose(one[:, 10:], other[:, 10:]).all(-1).any()
+
+
+@torch.no_grad()
+def test_a_transform_looks_like_a_lapse_but_for_the_room_being_changed():
+    agent = agent_of(deed_layers=1)
+    inputs = one_room_and_the_next(agent.config)
+    moved = torch.full_like(inputs.previous_actions, int(Action.FORWARD))
+    lapse = dataclasses.replace(inputs, previous_actions=moved)
+    assert torch.equal(agent(inputs).logits[:, :10], agent(lapse).logits[:, :10])
+    agent.changed.normal_()
+    unchanged = dataclasses.replace(inputs, changed=torch.zeros_like(inputs.changed))
+    same = torch.isclose(agent(inputs).logits, agent(unchanged).logits).all(-1)[0]
+    assert same.tolist() == [step < 4 or step > 9 for step in range(12)]
 
 
 @torch.no_grad()

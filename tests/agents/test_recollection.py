@@ -27,6 +27,7 @@ def told(*steps: str, trials: list[int], explaining: list[bool] | None = None) -
             previous_actions=zeros,
             previous_rewards=zeros.float(),
             transformed=zeros > 0,
+            changed=zeros > 0,
             settled=zeros > 0,
             trials=torch.tensor([trials]),
         ),
