@@ -366,8 +366,9 @@ class Trainer:
         checkpoint.fill(path, self.agent, checkpoint.weights(tensors))
         remembered: dict[str, dict[str, Tensor]] = {}
         for key, value in tensors.items():
-            kind, what, name = key.split(".", 2)
+            kind, _, rest = key.partition(".")
             if kind == "optimizer":
+                what, _, name = rest.partition(".")
                 remembered.setdefault(name, {})[what] = value
         for name, parameter in trained(self.agent).items():
             self.optimizer.restore(parameter, remembered.get(name, {}))
