@@ -13,12 +13,22 @@ from oddoneout.rules import language
 #: Stride of the first convolution of the "conv" and "opponent" encoders.
 STEM = 4
 
+#: A run's seed makes room for its steps and processes in one number of 63 bits.
+MOST_SEED = 2**32 - 1
+
 Encoder = Literal["conv", "opponent", "resnet18"]
 
 
 def _at_least(config: Any, name: str, lowest: int) -> None:
     if not getattr(config, name) >= lowest:
         raise ValueError(f"{name} must be at least {lowest}, got {getattr(config, name)}")
+
+
+def _whole(config: Any, name: str, lowest: int) -> None:
+    value = getattr(config, name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
+    _at_least(config, name, lowest)
 
 
 def _one_of(config: Any, name: str, allowed: tuple[str, ...]) -> None:
@@ -102,10 +112,10 @@ class AgentConfig:
 
     def __post_init__(self) -> None:
         for name in ("actions", "vocabulary", "sentence_words", "instruction_words", "width"):
-            _at_least(self, name, 1)
+            _whole(self, name, 1)
         for name in ("layers", "heads", "context", "decoder_width"):
-            _at_least(self, name, 1)
-        _at_least(self, "deed_layers", 0)
+            _whole(self, name, 1)
+        _whole(self, "deed_layers", 0)
         _one_of(self, "encoder", get_args(Encoder))
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"channels must name at least one stage, each >= 1: {self.channels}")
@@ -185,7 +195,7 @@ class TrainingConfig:
     """How an agent is trained.
 
     Attributes:
-        frames: budget, in frames seen by the encoder (padding does not count).
+        frames: budget, in frames trained on (padding does not count).
         glimpses: share of that budget that goes, first of all, to single pictures of the
             demonstrations instead of whole episodes (see `agents.glimpses`).
         batch_episodes: most episodes in a batch.
@@ -218,7 +228,7 @@ class TrainingConfig:
             them together with the rest of the sentence (see `agents.unmet`): for rooms that hold
             some combinations only.
         precision: "bf16" (autocast), "float32", or "auto": bf16 where the device computes in it.
-        seed: of initialization, order and augmentation.
+        seed: of initialization, order and augmentation, at most `MOST_SEED`.
         start: a run or checkpoint whose weights training begins from; "" begins anew. The agent
             may have more layers than that one, of either memory, the head that recollects or not,
             and forget more or less.
@@ -261,8 +271,12 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("frames", "batch_episodes", "batch_frames"):
-            _at_least(self, name, 1)
-        for name in ("weight_decay", "warmup_steps", "decisive_weight", "shift", "seed"):
+            _whole(self, name, 1)
+        for name in ("warmup_steps", "shift", "seed"):
+            _whole(self, name, 0)
+        if self.seed > MOST_SEED:
+            raise ValueError(f"seed must be at most {MOST_SEED}, got {self.seed}")
+        for name in ("weight_decay", "decisive_weight"):
             _at_least(self, name, 0)
         for name in (
             "explanation_weight",

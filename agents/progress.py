@@ -44,16 +44,21 @@ class Record:
 
     Args:
         run: the run's directory.
-        step: where the run goes on; what was recorded from there on is forgotten.
+        step: where the run goes on; what was recorded after it is forgotten.
+        examined: whether the exams of that step itself, if there were any, count; else they will
+            be held again.
     """
 
-    def __init__(self, run: Path, step: int = 0) -> None:
+    def __init__(self, run: Path, step: int = 0, examined: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         self.file = run / "metrics.jsonl"
         if self.file.exists():
-            kept = [line for line in self.file.read_text().splitlines() if _before(line, step)]
-            self.file.write_text("".join(f"{line}\n" for line in kept))
+            lines = self.file.read_text().splitlines()
+            kept = [line for line in lines if _stays(line, step, examined)]
+            beside = self.file.with_name(f".{self.file.name}")
+            beside.write_text("".join(f"{line}\n" for line in kept))
+            beside.replace(self.file)
         self.curves = SummaryWriter(str(run / "curves"), purge_step=step + 1 if step else None)
 
     def write(self, kind: str, step: int, frames: int, values: Mapping[str, float]) -> None:
@@ -69,11 +74,13 @@ class Record:
         self.curves.close()
 
 
-def _before(line: str, step: int) -> bool:
+def _stays(line: str, step: int, examined: bool) -> bool:
     try:
         record: Any = json.loads(line)
     except json.JSONDecodeError:  # the last line of a killed run
         return False
+    if record["step"] == step and record["kind"] != "train":
+        return examined
     return record["step"] <= step
 
 

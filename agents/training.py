@@ -94,7 +94,16 @@ class State:
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; it is saved and can go on."""
+    """The run was asked to stop; it is saved and can go on, unless it is finished.
+
+    Attributes:
+        signal: by which it was asked; by SIGTERM where another process was.
+        finished: whether nothing is left to do.
+    """
+
+    def __init__(self, message: str, asked: int, finished: bool = False) -> None:
+        super().__init__(message)
+        self.signal, self.finished = asked or signal.SIGTERM, finished
 
 
 #: Plays the agent: a name to each score, and the one number that the best agent is picked by.
@@ -157,7 +166,7 @@ class Trainer:
         )
         self.validation = validation
         self.means = progress.Means()
-        self.stop = False
+        self.stop = 0  # the signal that asked for it
 
     @property
     def done(self) -> float:
@@ -178,12 +187,13 @@ class Trainer:
         """
         if self.state.finished:
             self.say(f"{self.run} is finished: {self.state.frames:,} frames")
+            self.curriculum.clean()  # it may have been killed before it could
             return self.agent
         record = None
         if self.ranks.first:
             checkpoint.sweep(self.run)
             checkpoint.describe(self.run, self.meta)
-            record = progress.Record(self.run, self.state.step)
+            record = progress.Record(self.run, self.state.step, examined=self.done < 1.0)
         portions = self._portions()
         try:
             with _signals(self), contextlib.closing(portions):
@@ -220,7 +230,7 @@ class Trainer:
             self._advance(next(portions))
             now = time.monotonic()
             talk = now - self._since[0] > self.options.log_seconds
-            seconds, talk, stop = self.ranks.agree(now - clock, talk, self.stop)
+            seconds, talk, stop = self.ranks.agree(now - clock, talk, bool(self.stop))
             self.state.seconds += seconds
             clock = now
             if talk:
@@ -228,6 +238,7 @@ class Trainer:
             if (stage := stage_at(self.config, self.done)) is not self.state.stage:
                 self.state.stage, self.state.position = stage, Position()
                 self._enter(stage)
+                self._save(checkpoint.LAST)  # what comes next may begin with minutes of encoding
             if self.on_step is not None:
                 self.on_step(self)
             every = self.options.evaluate_frames
@@ -238,7 +249,7 @@ class Trainer:
             if stop or due or now - self._saved > self.options.save_seconds:
                 self._save(checkpoint.LAST)
             if stop:
-                raise Interrupted(f"stopped and saved at {self.state.frames:,} frames")
+                raise Interrupted(f"stopped and saved at {self.state.frames:,} frames", self.stop)
         self._log(record)
         self._save(checkpoint.LAST)  # what was learnt stays, whatever becomes of the exams
         self._evaluate(record)
@@ -246,8 +257,9 @@ class Trainer:
         self._save(checkpoint.FINAL)
         self._save(checkpoint.LAST)
         self.curriculum.clean()
-        if self.ranks.agree(0.0, False, self.stop)[-1]:
-            raise Interrupted(f"stopped, and finished, at {self.state.frames:,} frames")
+        if self.ranks.agree(0.0, False, bool(self.stop))[-1]:
+            frames = f"{self.state.frames:,} frames"
+            raise Interrupted(f"stopped, and finished, at {frames}", self.stop, finished=True)
 
     def _advance(self, portion: Portion) -> None:
         """One optimizer step."""
@@ -424,7 +436,7 @@ def _signals(trainer: Trainer) -> Iterator[None]:
     earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, frame: object) -> None:
-        trainer.stop = True
+        trainer.stop = number
         signal.signal(signal.SIGINT, earlier[signal.SIGINT])
 
     for number in earlier:

@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     args = parser.parse_args()
     out = common.writable(args.json)
-    if importlib.util.find_spec("torch") is None:
+    if not all(map(importlib.util.find_spec, ("torch", "torchvision", "safetensors"))):
         args.only = [name for name in args.only if name != "training"]
 
     result: dict[str, Any] = {"machine": machine()}

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.config import PRESETS as AGENTS
 from agents.config import from_json
 from agents.progress import duration
 from oddoneout.demos.collection import CollectionError
@@ -60,7 +61,7 @@ def sized(preset: str, changes: Mapping[str, Any]) -> Sizes:
     for name, value in changes.items():
         if name not in known:
             raise common.UserError(f"--sizes: no {name!r}; there are {', '.join(known)}")
-        if not isinstance(value, known[name]) or (isinstance(value, int) and value < 1):
+        if not _fits(value, known[name]):
             raise common.UserError(
                 f"--sizes: {name} must be of type {known[name].__name__} (numbers at least 1), "
                 f"got {value!r}"
@@ -70,14 +71,42 @@ def sized(preset: str, changes: Mapping[str, Any]) -> Sizes:
         for name, value in changes.items()
     }
     changed = dataclasses.replace(sizes, **from_json(merged))
+    _check_groups(changed)
     try:
         for cell in (cell for name in EXPERIMENTS for cell in matrix(name, changed)):
             _ = cell.plan  # which makes the agent's and the training's settings, and checks them
     except (TypeError, ValueError) as error:
         raise common.UserError(f"--sizes: {error}") from error
-    if unknown := sorted(set(changed.seeds) - set(EXPERIMENTS)):
-        raise common.UserError(f"--sizes: seeds of {unknown}; there are {', '.join(EXPERIMENTS)}")
     return changed
+
+
+def _fits(value: Any, kind: type) -> bool:
+    """Whether a size of that type may have that value."""
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, kind)
+
+
+def _check_groups(sizes: Sizes) -> None:
+    """What no cell's plan would refuse, or not by its name.
+
+    Raises:
+        UserError: for seeds that are no numbers from 1 up, or of experiments that there are not; an
+            agent's preset that there is not; frames and seeds of training, which are no changes.
+    """
+    if unknown := sorted(set(sizes.seeds) - set(EXPERIMENTS)):
+        raise common.UserError(f"--sizes: seeds of {unknown}; there are {', '.join(EXPERIMENTS)}")
+    if wrong := {name: n for name, n in sizes.seeds.items() if not _fits(n, int)}:
+        raise common.UserError(f"--sizes: seeds must be integers from 1 up, got {wrong}")
+    if sizes.agent not in AGENTS:
+        raise common.UserError(f"--sizes: no agent {sizes.agent!r}; there are {', '.join(AGENTS)}")
+    groups = [f.name for f in dataclasses.fields(sizes) if f.name.endswith("_training")]
+    for group in groups:
+        if fixed := {"frames", "seed"} & set(getattr(sizes, group)):
+            raise common.UserError(
+                f"--sizes: {group} cannot change {', '.join(sorted(fixed))}; see the sizes of that "
+                "name, and --seeds"
+            )
 
 
 def chosen(plans: Mapping[str, Sequence[Cell]], names: Sequence[str]) -> list[Cell]:

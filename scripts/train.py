@@ -7,6 +7,7 @@ torchrun --nproc-per-node 2 -m scripts.train --data DEMOS --out RUN --preset gpu
 
 import dataclasses
 import json
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from agents.config import PRESETS, AgentConfig, TrainingConfig, from_json
 from agents.exams import Exam, sit
 from agents.training import Interrupted, RunOptions, Trainer
 from oddoneout.demos.storage import Dataset
+from oddoneout.rules.levels import CATALOGUE, Settings, parse_settings
 from scripts import common
 
 
@@ -54,7 +56,7 @@ class Arguments:
     passes: int = 1
     """Batches into which each process cuts its share of a step, to save memory."""
     threads: int = 0
-    """CPU threads; 0 leaves torch's own choice."""
+    """CPU threads, from 0 up; 0 leaves torch's own choice."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     compile: bool = False
@@ -111,16 +113,36 @@ def agent_config(preset: str, changes: str, sets: Sequence[Dataset]) -> AgentCon
         raise common.UserError(f"--agent {changes}: {error}") from error
 
 
+def check_room(exam: Exam, agent: AgentConfig) -> None:
+    """An exam's episodes may not outgrow what the agent remembers.
+
+    Raises:
+        UserError: if they may; it would come to light after all the training.
+    """
+    (level,) = (level for level in CATALOGUE.values() if level.id == exam.env)
+    rules = {k: v for k, v in exam.args.items() if k in Settings.__dataclass_fields__}
+    most = level.most_steps(parse_settings(level, rules))
+    if most > agent.context:
+        raise common.UserError(
+            f"--evaluate: an episode of {exam.env} may take {most} steps, and the agent remembers "
+            f'{agent.context}: add "context": {most} to --agent, or let it act in fewer experiments'
+        )
+
+
 def train(args: Arguments) -> None:
     """Carry out one run."""
+    if args.threads < 0:
+        raise common.UserError(f"--threads must be at least 0, got {args.threads}")
     if args.threads:
         torch.set_num_threads(args.threads)
     sets = [Dataset(path, verify=args.verify) for path in args.data]
     held_out = [Dataset(path, verify=args.verify) for path in args.validation]
     check_renderers([*sets, *held_out])
+    agent = agent_config(args.preset, args.agent, [*sets, *held_out])
     exams = [Exam.parse(text) for text in args.evaluate]
     for exam in exams:
         common.tried(exam.env, exam.args, "--evaluate")
+        check_room(exam, agent)
     if args.evaluate_episodes < 1 or not args.temperature >= 0:  # no number is not either
         raise common.UserError(
             "--evaluate-episodes must be at least 1 and --temperature at least 0, "
@@ -129,7 +151,7 @@ def train(args: Arguments) -> None:
     trainer = Trainer(
         args.out,
         Several(sets),
-        agent_config(args.preset, args.agent, [*sets, *held_out]),
+        agent,
         args.training,
         RunOptions(
             **{option.name: getattr(args, option.name) for option in dataclasses.fields(RunOptions)}
@@ -156,7 +178,9 @@ def main() -> None:
     except (ValueError, FloatingPointError) as error:
         raise common.UserError(str(error)) from error
     except Interrupted as error:
-        raise SystemExit(f"{error}; the same command goes on") from None
+        # As of any program that a signal ends, so that a scheduler knows to start it again.
+        print(error if error.finished else f"{error}; the same command goes on", file=sys.stderr)
+        sys.exit(0 if error.finished else 128 + error.signal)
 
 
 if __name__ == "__main__":

@@ -145,10 +145,15 @@ def test_unknown_experiments_cells_and_sizes_are_refused_by_name() -> None:
         {"staged_training": {"nonsense": 1}},
         {"staged_agent": {"heads": 7}},
         {"seeds": {"baisc": 3}},
+        {"seeds": {"hard": 0}},
+        {"agent": "gpuu"},
+        {"exam_episodes": True},
+        {"hard_training": {"seed": 7}},
+        {"staged_training": {"frames": 5}},
     ):
         value = next(iter(changes.values()))
         name = next(iter(value if isinstance(value, dict) else changes))
-        with pytest.raises(UserError, match=name):
+        with pytest.raises(UserError, match=f"{name}|{value}"):
             sized("tiny", changes)
     assert sized("cpu", {"seeds": {"basic": 4}}).seeds == {**PRESETS["cpu"].seeds, "basic": 4}
 

@@ -36,6 +36,17 @@ def test_a_cell_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     assert "KeyError: 'nobody'" in log.read_text()
 
 
+def test_jobs_share_the_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-ab12")
+    gpus = pool.visible_gpus()
+    taken: list[str | None] = []
+    for _ in range(4):
+        taken.append(pool.least_busy(gpus, taken))
+    assert taken == ["3", "GPU-ab12", "3", "GPU-ab12"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert pool.least_busy(pool.visible_gpus(), []) is None
+
+
 def test_only_demonstrations_that_no_cell_needs_any_more_are_discarded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

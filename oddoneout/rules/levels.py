@@ -10,7 +10,7 @@ import numpy as np
 
 from oddoneout.rules.attributes import CORE_DIMENSIONS, Dimension
 from oddoneout.rules.splits import Split
-from oddoneout.rules.trial import Mode
+from oddoneout.rules.trial import EXPLAIN_STEPS, TRIAL_STEPS, Mode
 
 MAX_EXPERIMENTS: Final = 8
 _DEFAULT_EXPERIMENTS: Final = 3
@@ -118,6 +118,10 @@ class Level:
     def most_trials(self, settings: Settings) -> int:
         """How many trials an episode has at most."""
         return settings.experiments + 1 if self.experiments else 1
+
+    def most_steps(self, settings: Settings) -> int:
+        """How many steps an episode takes at most."""
+        return self.most_trials(settings) * (TRIAL_STEPS + EXPLAIN_STEPS)
 
     def draw(
         self, settings: Settings, rng: np.random.Generator

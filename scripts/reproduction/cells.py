@@ -75,10 +75,11 @@ class Machine:
     cores: int
 
     @classmethod
-    def this(cls) -> "Machine":
+    def this(cls, device: torch.device | None = None) -> "Machine":
+        """This machine, with the GPU if ``device`` is one."""
         name = common.processor()
-        if torch.cuda.is_available():
-            name = f"{torch.cuda.get_device_name()}, {name}"
+        if device is not None and device.type == "cuda":
+            name = f"{torch.cuda.get_device_name(device)}, {name}"
         return cls(name=name, cores=os.cpu_count() or 1)
 
 
@@ -213,6 +214,7 @@ def run_cell(
         began = time.monotonic()
         cost: dict[str, Any] = {}
         curve: list[dict[str, float]] = []
+        machine = Machine.this()
         if cell.training is None:
             policy = baseline(cell.arm)
         else:
@@ -221,6 +223,7 @@ def run_cell(
             policy = AgentPolicy(agent, cell.temperature)
             cost = {"frames": trainer.state.frames, "minutes": trainer.state.seconds / 60.0}
             curve = _curve(run / "metrics.jsonl")
+            machine = Machine.this(trainer.ranks.device)
         exams = {}
         for i, room in enumerate(cell.rooms):
             path = run / f"exam-{room.name}.json"
@@ -233,7 +236,7 @@ def run_cell(
             "plan": cell.plan,
             "sets": [demos.name for demos in cell.sets],
             "cost": {**cost, "session_minutes": (time.monotonic() - began) / 60.0},
-            "machine": asdict(Machine.this()),
+            "machine": asdict(machine),
             "exams": exams,
             "curve": curve,
         }

@@ -29,6 +29,7 @@ class _Running:
     cell: Cell
     process: Any
     pipe: connection.Connection
+    gpu: str | None
     done: float = 0.0
     first: float | None = None  # the share that an earlier run had done
 
@@ -57,17 +58,19 @@ def run_cells(
     context = multiprocessing.get_context("spawn")
     waiting, running, failed = list(cells), list[_Running](), list[str]()
     meter = _Meter(cells)
+    gpus = visible_gpus()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 cell = waiting.pop(0)
+                gpu = least_busy(gpus, [one.gpu for one in running])
                 pipe, theirs = context.Pipe(duplex=False)
                 process = context.Process(
-                    target=_work, args=(cell, places, device, theirs), name=cell.name
+                    target=_work, args=(cell, places, device, gpu, theirs), name=cell.name
                 )
                 process.start()
                 theirs.close()
-                running.append(_Running(cell, process, pipe))
+                running.append(_Running(cell, process, pipe, gpu))
             _hear(running)
             for one in [one for one in running if not one.process.is_alive()]:
                 running.remove(one)
@@ -87,6 +90,19 @@ def run_cells(
         for one in running:
             one.process.join()
     return failed
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return [str(index) for index in range(torch.cuda.device_count())]
+    return [name.strip() for name in listed.split(",") if name.strip()]
+
+
+def least_busy(gpus: Sequence[str], taken: Sequence[str | None]) -> str | None:
+    """The GPU that the fewest jobs have taken."""
+    return min(gpus, key=taken.count, default=None)
 
 
 def _hear(running: Sequence[_Running]) -> None:
@@ -133,8 +149,12 @@ class _Meter:
         )
 
 
-def _work(cell: Cell, places: Places, device: str, pipe: connection.Connection) -> None:
-    """A process's life: one cell, with its words in a file."""
+def _work(
+    cell: Cell, places: Places, device: str, gpu: str | None, pipe: connection.Connection
+) -> None:
+    """A process's life: one cell, on one GPU if there are any, with its words in a file."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when CUDA is first used, which is not yet
     torch.set_num_threads(1)
     when_parent_ends(partial(os.kill, os.getpid(), signal.SIGTERM))
     run = places.run(cell)

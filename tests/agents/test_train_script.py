@@ -1,10 +1,13 @@
 import json
+import signal
+import sys
 from dataclasses import replace
 
 import pytest
 
 from agents import checkpoint
 from agents.config import TrainingConfig
+from agents.training import Interrupted
 from oddoneout.demos.manifest import Manifest, StorageError, vocabulary_fingerprint, write_manifest
 from oddoneout.demos.shards import ShardWriter
 from oddoneout.demos.storage import Dataset
@@ -94,7 +97,25 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
     for exam in ("Nope", 'OddOneOut/Basic-v0:{"dimension": "colour"}'):
         with pytest.raises(UserError, match=r"--evaluate: .*(Nope|colour)"):
             train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=(exam,)))
+    long = ('OddOneOut/Intervention-v0:{"experiments": 8}',)
+    with pytest.raises(UserError, match="may take 927 steps, and the agent remembers 448"):
+        train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=long))
+    with pytest.raises(UserError, match="--threads must be at least 0"):
+        train.train(arguments(stored("a"), out=tmp_path / "run", threads=-1))
     for changes in ({"evaluate_episodes": 0}, {"temperature": float("nan")}):
         with pytest.raises(UserError, match="--evaluate-episodes must be at least 1"):
             train.train(arguments(stored("a"), out=tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("finished", "code"), [(False, 128 + signal.SIGTERM), (True, 0)])
+def test_an_interrupted_run_ends_as_the_signal_would_end_it(finished, code, monkeypatch, capsys):
+    def stopped(args: train.Arguments) -> None:
+        raise Interrupted("stopped", signal.SIGTERM, finished)
+
+    monkeypatch.setattr(train, "train", stopped)
+    monkeypatch.setattr(sys, "argv", ["train", "--data", "demos", "--out", "run"])
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    assert ended.value.code == code
+    assert ("the same command goes on" in capsys.readouterr().err) is not finished

@@ -58,12 +58,14 @@ def kill_at(*steps: int):
     return on_step
 
 
-def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
-    trainer(tmp_path / "whole").train()
+@pytest.mark.parametrize("changes", [{}, {"deed_layers": 1, "forget_transformed": True}])
+def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, changes):
+    agent = replace(AGENT, **changes)
+    trainer(tmp_path / "whole", agent=agent).train()
     for step in (1, 6, 7):  # the first 6 take glimpses
         with pytest.raises(Killed):
-            trainer(tmp_path / "killed", on_step=kill_at(step)).train()
-    trainer(tmp_path / "killed").train()
+            trainer(tmp_path / "killed", agent=agent, on_step=kill_at(step)).train()
+    trainer(tmp_path / "killed", agent=agent).train()
     assert_same(finished(tmp_path / "whole"), finished(tmp_path / "killed"))
     kept = (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in kept]
@@ -128,6 +130,26 @@ def test_a_run_asked_to_stop_in_its_last_evaluation_stops_finished(tmp_path):
     assert finished(tmp_path)
 
 
+def test_a_last_evaluation_that_is_held_again_is_recorded_once(tmp_path, monkeypatch):
+    save = checkpoint.save
+
+    def die(path, *rest):
+        if path.name == checkpoint.BEST:  # after the exam's record
+            raise Killed
+        save(path, *rest)
+
+    def run() -> None:
+        trainer(tmp_path, evaluation=lambda agent: ({"score": 0.0}, 0.0)).train()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", die)
+        with pytest.raises(Killed):
+            run()
+    run()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines].count("active") == 1
+
+
 def test_a_run_that_freezes_nothing_ends_with_episodes(tmp_path):
     ended = trainer(tmp_path, replace(TRAINING, freeze_at=1.0))
     ended.train()
@@ -141,7 +163,7 @@ def test_a_run_stopped_where_an_evaluation_is_due_holds_it_first(tmp_path):
 
         def ask(trainer: Trainer) -> None:
             if trainer.state.step == stops_at:
-                trainer.stop = True
+                trainer.stop = signal.SIGTERM
 
         def run() -> None:
             trainer(
@@ -237,7 +259,9 @@ def test_a_run_may_begin_from_another_runs_weights(tmp_path, forgets):
     weights = second.agent.state_dict()
     for name, value in first.state_dict().items():
         assert torch.equal(weights.pop(name), value), name
-    assert all("deeds" in name or name == "changed" for name in weights)  # what the other lacks begins anew
+    assert all(
+        "deeds" in name or name == "changed" for name in weights
+    )  # what the other lacks begins anew
     assert (second.state.step, second.state.frames) == (0, 0)
 
 
