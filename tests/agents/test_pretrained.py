@@ -32,7 +32,7 @@ def test_every_agent_loads_and_acts(file):
     with torch.no_grad():
         never = torch.zeros(2, dtype=torch.bool)
         logits, states, _ = agent.step(
-            images, instructions, before, torch.zeros(2), never, never, agent.begin(2)
+            images, instructions, before, torch.zeros(2), never, never, never, agent.begin(2)
         )
     assert torch.isfinite(logits).all()
     assert agent.speak(states).shape == (2, agent.config.sentence_words)
