@@ -101,16 +101,15 @@ def _lapses(batch: Batch, changes: Changes) -> Tensor:
 
 def _look_from(inputs: Inputs, changes: Changes) -> None:
     """Shift and mirror the images, in place."""
-    ends = inputs.lengths.cumsum(0).tolist()
-    frames = [range(end - n, end) for end, n in zip(ends, inputs.lengths.tolist(), strict=True)]
-    alike: dict[tuple[int, int, bool], list[int]] = {}
-    views = zip(changes.down.tolist(), changes.right.tolist(), changes.mirror.tolist(), strict=True)
-    for view, episode in zip(views, frames, strict=True):
-        alike.setdefault(view, []).extend(episode)  # many a glimpse, few whole episodes
-    alike.pop((0, 0, False), None)
-    for view, rows in alike.items():
-        images = inputs.images[rows].permute(0, 3, 1, 2)  # channels-last memory, as it is packed
-        inputs.images[rows] = _look(images, *view).permute(0, 2, 3, 1)
+    begin = 0
+    for row, length in enumerate(inputs.lengths.tolist()):
+        episode = inputs.images[begin : begin + length]
+        down, right = int(changes.down[row]), int(changes.right[row])
+        if down or right or changes.mirror[row]:
+            # The copy goes back into the packed batch, whose memory is channels-last as it is.
+            changed = _look(episode.permute(0, 3, 1, 2), down, right, bool(changes.mirror[row]))
+            episode.copy_(changed.permute(0, 2, 3, 1))
+        begin += length
 
 
 def _look(images: Tensor, down: int, right: int, mirror: bool) -> Tensor:
