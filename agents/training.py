@@ -358,9 +358,10 @@ class Trainer:
         """Take over another run's weights, and nothing else of it."""
         other, meta = checkpoint.load_agent(path)
         ours = self.meta.agent
-        free = ("layers", "deed_layers", "recollect", "trial_memory", "forget_transformed")
+        deep = ("layers", "deed_layers")
+        free = (*deep, "dropout", "recollect", "trial_memory", "forget_transformed")
         alike = replace(ours, **{name: getattr(meta.agent, name) for name in free})
-        more = any(getattr(meta.agent, of) > getattr(ours, of) for of in ("layers", "deed_layers"))
+        more = any(getattr(meta.agent, of) > getattr(ours, of) for of in deep)
         if more or meta.agent != alike:
             raise checkpoint.CheckpointError(
                 f"{path} holds an agent of another shape: {meta.agent}, not {ours}"

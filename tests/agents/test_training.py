@@ -250,12 +250,19 @@ def test_evaluations_come_when_due_and_the_best_agent_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "forgets", [{}, {"forget_transformed": True}, {"trial_memory": True}, {"deed_layers": 1}]
+    "otherwise",
+    [
+        {},
+        {"dropout": 0.1},
+        {"forget_transformed": True},
+        {"trial_memory": True},
+        {"deed_layers": 1},
+    ],
 )
-def test_a_run_may_begin_from_another_runs_weights(tmp_path, forgets):
+def test_a_run_may_begin_from_another_runs_weights(tmp_path, otherwise):
     first = trainer(tmp_path / "first").train()
     training = replace(TRAINING, start=str(tmp_path / "first"))
-    second = trainer(tmp_path / "second", training, replace(AGENT, **forgets))
+    second = trainer(tmp_path / "second", training, replace(AGENT, **otherwise))
     weights = second.agent.state_dict()
     for name, value in first.state_dict().items():
         assert torch.equal(weights.pop(name), value), name
