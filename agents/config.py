@@ -73,8 +73,9 @@ class AgentConfig:
             an expert that looks at everything again (``look_again``).
         deed_layers: layers of a second memory, a quarter as wide, of what was done and what it
             brought: all episode long, and without a picture. The memory of pictures then ends with
-            each room, is told of the deeds in the rooms before (see `agents.memory`), and of those
-            in this one knows only that there were some. 0: one memory for everything.
+            each room, and is told of the deeds in the rooms before (see `agents.memory`); of those
+            in this one, with `forget_transformed`, it knows only that there were some. 0: one
+            memory for everything.
         decoder_width: width of the decoder that spells explanations.
         compositional: the decoder knows of earlier words only what kind they were of, so that
             what it says of one dimension cannot depend on what it said of another.

@@ -4,8 +4,9 @@ An agent may have two of them (`AgentConfig.deed_layers`). The one of `Deeds` ne
 picture, and keeps the whole episode: what was done, and what it brought. The one of pictures then
 ends with each room, and is told what the other made of all rooms before. So what was tried in
 earlier rooms is known from what was done there, and not guessed from what they looked like; and
-what a transform did to the present room is seen, and not reckoned from the moves since. (Of that
-room it knows only whether something was transformed in it, see `agents.model.Agent`.)
+what a transform did to the present room is seen, and not reckoned from the moves since. (With
+`forget_transformed` it knows of that room only whether something was transformed in it, see
+`agents.model.Agent`.)
 """
 
 from collections.abc import Iterable

@@ -81,7 +81,8 @@ class Agent(nn.Module):
         self.previous_action = nn.Embedding(config.actions + 1, config.width)
         self.previous_reward = nn.Linear(2, config.width, bias=False)
         self.memory = Memory(config)
-        self.changed = nn.Parameter(torch.zeros(config.width)) if config.deed_layers else None
+        hides = config.deed_layers > 0 and config.forget_transformed
+        self.changed = nn.Parameter(torch.zeros(config.width)) if hides else None
         self.policy = nn.Linear(config.width, config.actions)
         self.decoder = Decoder(config)
         self.redrawer = Redrawer(config) if config.reconstruct else None
@@ -208,9 +209,9 @@ class Agent(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """What of each step is no picture, and what of that goes with the pictures.
 
-        That is all of it, unless there is another memory for deeds. Then the memory of pictures
-        knows that the room has been changed, but not how, and at the step of a transform no more
-        than at a lapse: else its first picture would tell which object it was.
+        That is all of it, unless transforms are forgotten and another memory is there for deeds.
+        Then that of pictures knows that the room has been changed, but not how, and at the step of
+        a transform no more than at a lapse: else its first picture would tell which object it was.
         """
         said = self.instruction(instructions).sum(-2)
         # Rewards are 0, 1 or 10: whether any came, and how much, kept to one scale.

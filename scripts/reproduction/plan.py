@@ -275,11 +275,14 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
         Room("one_try", _INTERVENTION, {"split": Split.TRAIN.value, "experiments": 1}),
     )
     arms = [
-        ("full", True, {}, {}),
-        ("none", False, {}, {}),
+        ("full", True, _DEEDS, {}),
+        ("none", False, _DEEDS, {}),
+        ("none_whole", False, _DEEDS, _WHOLE),
+        # What was done in earlier rooms is remembered like what was seen there.
+        ("one_memory", True, {}, {}),
+        ("one_memory_none", False, {}, {}),
         # No memory across trials: what an experiment showed cannot be used in the test.
         ("one_trial", True, {"trial_memory": True}, {}),
-        ("none_whole", False, {}, _WHOLE),
     ]
     return [
         _staged(

@@ -115,20 +115,21 @@ def one_room_and_the_next(config: AgentConfig, action: Action = Action.TRANSFORM
 
 
 @torch.no_grad()
-def test_where_deeds_are_remembered_a_room_does_not_tell_what_was_transformed_in_it():
-    agent = agent_of(deed_layers=1)
+@pytest.mark.parametrize("forget", [False, True])
+def test_who_forgets_transforms_is_told_what_they_were_once_the_room_has_ended(forget):
+    agent = agent_of(deed_layers=1, forget_transformed=forget)
     agent.memory.deeds.given.weight.normal_()  # at first next to nothing comes from there
     one, other = (
         agent(one_room_and_the_next(agent.config, action)).logits
         for action in (Action.TRANSFORM_COLOR, Action.TRANSFORM_SHAPE)
     )
-    assert torch.equal(one[:, :10], other[:, :10])
-    assert not torch.isclose(one[:, 10:], other[:, 10:]).all(-1).any()
+    same = torch.isclose(one, other).all(-1)[0]
+    assert same.tolist() == [step < (10 if forget else 4) for step in range(12)]
 
 
 @torch.no_grad()
 def test_a_transform_looks_like_a_lapse_but_for_the_room_being_changed():
-    agent = agent_of(deed_layers=1)
+    agent = agent_of(deed_layers=1, forget_transformed=True)
     inputs = one_room_and_the_next(agent.config)
     moved = torch.full_like(inputs.previous_actions, int(Action.FORWARD))
     lapse = dataclasses.replace(inputs, previous_actions=moved)
@@ -150,11 +151,11 @@ def test_the_memory_of_deeds_never_gets_a_picture():
     assert torch.equal(*deeds)
 
 
-@pytest.mark.parametrize("deeds", [0, 1])
+@pytest.mark.parametrize("memory", [{}, {"deed_layers": 1, "forget_transformed": True}])
 @pytest.mark.parametrize("encoder", get_args(Encoder))
-def test_gradients_reach_every_parameter(encoder, deeds):
+def test_gradients_reach_every_parameter(encoder, memory):
     auxiliary = {"reconstruct": True, "predict_reward": True}
-    agent = agent_of(encoder=encoder, image_size=(32, 32), deed_layers=deeds, **auxiliary)
+    agent = agent_of(encoder=encoder, image_size=(32, 32), **memory, **auxiliary)
     batch = random_batch(agent.config)
     losses(agent(batch), batch, TrainingConfig()).total.backward()
     still = [
