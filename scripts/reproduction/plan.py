@@ -353,18 +353,19 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
 
 def _basic(sizes: Sizes, seed: int) -> list[Cell]:
     rooms = tuple(Room(d.value, _BASIC, {"dimension": d.value}) for d in Dimension)
+    more, fewer = sizes.basic_frames, sizes.basic_whole_frames
     arms = (
-        ("full", "full", "all", True, {}),
+        ("full", "full", "all", True, {}, more),
         # Explains, but neither foretells nor recollects: as the source's agents.
-        ("plain", "full", "all", True, {"foretell_weight": 0.0, "recollect_weight": 0.0}),
-        ("properties", "full", "properties", True, {}),
+        ("plain", "full", "all", True, {"foretell_weight": 0.0, "recollect_weight": 0.0}, more),
+        ("properties", "full", "properties", True, {}, more),
         # An encoder that is frozen after pictures of which it was told nothing, or nothing true,
         # would be what these are judged by: they learn as a whole, as does whom they are held to.
-        ("full_whole", "full", "all", True, _WHOLE),
-        ("outcome", "full", "outcome", True, _WHOLE),
-        ("none", "full", "all", False, _WHOLE),
-        ("shuffled", "shuffled", "all", True, _WHOLE),
-        ("irrelevant", "irrelevant", "all", True, _WHOLE),
+        ("full_whole", "full", "all", True, _WHOLE, fewer),
+        ("outcome", "full", "outcome", True, _WHOLE, fewer),
+        ("none", "full", "all", False, _WHOLE, fewer),
+        ("shuffled", "shuffled", "all", True, _WHOLE, fewer),
+        ("irrelevant", "irrelevant", "all", True, _WHOLE, fewer),
     )
     return [
         _staged(
@@ -386,9 +387,9 @@ def _basic(sizes: Sizes, seed: int) -> list[Cell]:
             explained=explained,
             # A trial has more to see than to remember.
             trained={"glimpses": 0.3, "freeze_at": 0.3, **sizes.basic_training, **trained},
-            frames=sizes.basic_frames,
+            frames=frames,
         )
-        for arm, told, hears, explained, trained in arms
+        for arm, told, hears, explained, trained, frames in arms
     ]
 
 

@@ -112,8 +112,9 @@ def _head(
         "two); with one agent, a bootstrap over its episodes, which says nothing of other seeds; "
         "where all episodes agree, Wilson's. "
         "Agents of one row share their demonstrations and differ in initialization, order and "
-        "the rooms of their exams. Told and untold arms get the same frames of the "
-        "same rooms, with the same moves where the arms' expert is the same. Claims are judged by "
+        "the rooms of their exams. Told and untold arms get the same frames of the same rooms "
+        "(Basic: *full_whole* and untold ones do), with the same moves where the arms' expert is "
+        "the same. Claims are judged by "
         "their point estimates. Rows of what an agent says are of the first room only. "
         "*repeat_slot* goes to the object of that number which brought the last reward: above "
         "chance it would show that numbers tell of answers.",

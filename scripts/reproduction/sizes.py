@@ -27,8 +27,10 @@ class Sizes:
         confounded_episodes, basic_episodes, intervention_episodes: of each set of demonstrations.
         practice_episodes: of each of the three sets of short intervention episodes.
         confounded_frames, basic_frames, intervention_frames: that every agent is trained on.
-        hard_frames: in place of the last where hard experiments are left out of a dimension; not of
-            the arms by which that was found out, with a single memory.
+        basic_whole_frames: in place of ``basic_frames`` for arms that have no stages, whose frames
+            cost three times as much.
+        hard_frames: in place of ``intervention_frames`` where hard experiments are left out of a
+            dimension; not of the arms by which that was found out, with a single memory.
         confounded_training: changes to the training's defaults, where one dimension is explained.
         staged_training: where all are, in Basic and Intervention.
         hard_training: changes to that where ``hard_frames`` count.
@@ -46,6 +48,7 @@ class Sizes:
     practice_episodes: int
     confounded_frames: int
     basic_frames: int
+    basic_whole_frames: int
     intervention_frames: int
     hard_frames: int
     exam_episodes: int
@@ -80,6 +83,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             practice_episodes=2,
             confounded_frames=120,
             basic_frames=120,
+            basic_whole_frames=120,
             intervention_frames=200,
             hard_frames=200,
             exam_episodes=3,
@@ -98,7 +102,8 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             intervention_episodes=6_000,
             practice_episodes=3_000,
             confounded_frames=900_000,
-            basic_frames=7_000_000,
+            basic_frames=12_000_000,
+            basic_whole_frames=7_000_000,
             intervention_frames=7_000_000,
             hard_frames=10_000_000,
             exam_episodes=300,
@@ -106,6 +111,8 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             curve_episodes=50,
             seeds={"confounding": 3, "features": 2, "hard": 2, "basic": 1},
             hard_training={"glimpses": 0.14, "freeze_at": 0.14},
+            # Four dimensions at once take longer to see than three.
+            basic_training={"batch_episodes": 48, "glimpses": 0.25, "freeze_at": 0.25},
         ),
         "gpu": Sizes(
             confounded_episodes=16_000,
@@ -114,6 +121,7 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             practice_episodes=4_000,
             confounded_frames=4_000_000,
             basic_frames=12_000_000,
+            basic_whole_frames=12_000_000,
             intervention_frames=16_000_000,
             hard_frames=16_000_000,
             exam_episodes=500,

@@ -324,8 +324,9 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             "the same rooms and moves. *full*, *plain* and *properties* first learn to see from "
             "single pictures and what is said of them, and then leave their encoder as it is; "
             "the others, to whom nothing true is said of pictures, and *full_whole*, which they "
-            "are held against, learn everything from whole episodes. Examined in fresh rooms, per "
-            "dimension in which one object is odd.",
+            "are held against, learn everything from whole episodes, of as many frames as they can "
+            "have in as many minutes. Examined in fresh rooms, per dimension in which one object "
+            "is odd.",
             columns=lambda _: tuple(Column(d.value, d.value, analysis.success) for d in Dimension),
             targets=tuple(
                 Target(
