@@ -20,6 +20,10 @@ find_python() {
     return 1
 }
 
+free_at() {
+    df -Ph "$1" | awk 'NR == 2 { print $4 }'
+}
+
 opens_gl() {
     .venv/bin/python -c 'import mujoco; mujoco.GLContext(64, 64).make_current()' >/dev/null 2>&1
 }
@@ -28,7 +32,12 @@ python=$(find_python)
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 
 echo "Installing into .venv: a few minutes the first time (PyTorch is large) ..."
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; then
+    echo "Installing into .venv failed; pip's own error stands above. If there was no room left:" >&2
+    echo "  .venv needs 7 GB; its disk has $(free_at .) free" >&2
+    echo "  pip needs 3 GB besides; ${TMPDIR:-/tmp} has $(free_at "${TMPDIR:-/tmp}") free (TMPDIR chooses another place)" >&2
+    exit 1
+fi
 
 if [ "$(uname)" = Linux ]; then
     export MUJOCO_GL=egl
