@@ -59,9 +59,6 @@ class Changes:
             lapses=self.lapses[rows],
         )
 
-    def __len__(self) -> int:
-        return len(self.mirror)
-
 
 def change(batch: Batch, changes: Changes) -> Batch:
     """The batch with its episodes changed; the given one is spent.

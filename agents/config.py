@@ -31,6 +31,17 @@ def _whole(config: Any, name: str, lowest: int) -> None:
     _at_least(config, name, lowest)
 
 
+def _integers(config: Any, name: str) -> None:
+    value = getattr(config, name)
+    if not isinstance(value, tuple) or not all(type(part) is int for part in value):
+        raise ValueError(f"{name} must be a tuple of integers, got {value!r}")
+
+
+def _switch(config: Any, name: str) -> None:
+    if not isinstance(getattr(config, name), bool):
+        raise ValueError(f"{name} must be true or false, got {getattr(config, name)!r}")
+
+
 def _one_of(config: Any, name: str, allowed: tuple[str, ...]) -> None:
     if getattr(config, name) not in allowed:
         raise ValueError(f"{name} must be one of {allowed}, got {getattr(config, name)!r}")
@@ -117,6 +128,12 @@ class AgentConfig:
         for name in ("layers", "heads", "context", "decoder_width"):
             _whole(self, name, 1)
         _whole(self, "deed_layers", 0)
+        for name in ("trial_memory", "forget_transformed", "compositional"):
+            _switch(self, name)
+        for name in ("reconstruct", "predict_reward", "recollect"):
+            _switch(self, name)
+        for name in ("image_size", "channels"):
+            _integers(self, name)
         _one_of(self, "encoder", get_args(Encoder))
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"channels must name at least one stage, each >= 1: {self.channels}")
@@ -288,14 +305,15 @@ class TrainingConfig:
         ):
             _at_least(self, name, 0)
         _at_least(self, "reward_weight", 0)
+        _switch(self, "leave_open")
         _one_of(self, "schedule", ("cosine", "wsd"))
         _one_of(self, "optimizer", ("muon", "adamw"))
         _one_of(self, "precision", get_args(Precision))
         for name in ("lr", "muon_lr", "grad_clip"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise ValueError(f"betas must lie in [0, 1), got {self.betas}")
+        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas are two numbers in [0, 1), got {self.betas}")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         if not 0.0 <= self.glimpses < 1.0:

@@ -25,7 +25,7 @@ FEATURES = "features.npy"
 
 
 class Stage(StrEnum):
-    """What a batch is made of."""
+    """What a batch is made of, in the order in which a run goes through them."""
 
     GLIMPSES = "glimpses"
     EPISODES = "episodes"
@@ -38,6 +38,11 @@ def stage_at(config: TrainingConfig, done: float) -> Stage:
         return Stage.GLIMPSES
     freezes = config.freeze_at < 1.0  # else a run ends in the stage in which it was
     return Stage.FEATURES if freezes and done >= config.freeze_at else Stage.EPISODES
+
+
+def latest(*stages: Stage) -> Stage:
+    """That which comes last in a run."""
+    return max(stages, key=list(Stage).index)
 
 
 class Curriculum:

@@ -59,7 +59,7 @@ class Record:
             beside = self.file.with_name(f".{self.file.name}")
             beside.write_text("".join(f"{line}\n" for line in kept))
             beside.replace(self.file)
-        self.curves = SummaryWriter(str(run / "curves"), purge_step=step + 1 if step else None)
+        self.curves = SummaryWriter(str(run / "curves"), purge_step=step + 1)
 
     def write(self, kind: str, step: int, frames: int, values: Mapping[str, float]) -> None:
         """One record; ``kind`` is "train" or "validation" or "active"."""

@@ -23,7 +23,7 @@ from agents.batch import Batch
 from agents.batches import Batches, Demonstrations, Portion, Position, check_length
 from agents.config import AgentConfig, TrainingConfig
 from agents.counts import counts, named, part
-from agents.curriculum import Curriculum, Stage, stage_at
+from agents.curriculum import Curriculum, Stage, latest, stage_at
 from agents.losses import losses
 from agents.model import Agent
 from agents.optimization import optimizer, share_of_peak, trained
@@ -33,8 +33,9 @@ from agents.ranks import Ranks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a run is carried out; none of it changes what an uninterrupted run would learn,
-    except `max_minutes` where it is the tighter budget, and the number of threads in rounding.
+    """How a run is carried out. None of it changes what is learnt, except `max_minutes` where it is
+    the tighter budget; but `passes`, `device` and `compile` round differently (and so does another
+    number of threads), and with dropout `passes` draw it differently.
 
     Attributes:
         max_minutes: of wall clock, over all resumptions; the schedule then ends by the clock.
@@ -235,10 +236,11 @@ class Trainer:
             clock = now
             if talk:
                 self._log(record)
-            if (stage := stage_at(self.config, self.done)) is not self.state.stage:
+            # A budget of minutes that was raised in between does not lead back.
+            stage = latest(stage_at(self.config, self.done), self.state.stage)
+            if turned := stage is not self.state.stage:
                 self.state.stage, self.state.position = stage, Position()
                 self._enter(stage)
-                self._save(checkpoint.LAST)  # what comes next may begin with minutes of encoding
             if self.on_step is not None:
                 self.on_step(self)
             every = self.options.evaluate_frames
@@ -246,7 +248,8 @@ class Trainer:
             if due and self.done < 1.0:
                 self._log(record)
                 self._evaluate(record)
-            if stop or due or now - self._saved > self.options.save_seconds:
+            # A stage may begin with minutes of encoding; exams come first, so that none is skipped.
+            if stop or due or turned or now - self._saved > self.options.save_seconds:
                 self._save(checkpoint.LAST)
             if stop:
                 raise Interrupted(f"stopped and saved at {self.state.frames:,} frames", self.stop)
@@ -395,6 +398,11 @@ def _check(
     """What would otherwise come to light hours later, or never."""
     if training.freeze_at < 1.0 and agent.reconstruct:
         raise ValueError("an agent that redraws pictures needs them: freeze_at must be 1")
+    if training.shift >= min(agent.image_size):
+        raise ValueError(
+            f"shift moves pictures by up to {training.shift} pixels, and they have a side of "
+            f"{min(agent.image_size)}: it must be less"
+        )
     if training.lapse and not agent.forget_transformed:
         raise ValueError("lapse is for an agent that can forget: set forget_transformed of it")
     check_length(max(int(np.max(part.lengths)) for part in demonstrations), agent)

@@ -2,9 +2,11 @@
 
 One is started as ``python -m MODULE FD ...`` with inherited file descriptors, of which the first
 is one end of a socket for commands. So a dead parent ends its processes: the socket closes.
+And folders in which one process works at a time.
 """
 
 import contextlib
+import fcntl
 import math
 import multiprocessing
 import os
@@ -15,7 +17,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -149,3 +151,26 @@ def _cores_granted() -> int:
             if int(quota) > 0:  # "max" is no number, and version 1 says -1
                 return max(1, math.ceil(int(quota) / int(period)))
     return sys.maxsize
+
+
+@contextlib.contextmanager
+def holding(
+    folder: str | os.PathLike[str], *, shared: bool = False, wait: bool = False
+) -> Iterator[None]:
+    """Keep other processes that ask for the same folder out of it, as far as one machine can see.
+
+    Args:
+        folder: one that exists.
+        shared: with others that share it.
+        wait: until those who hold it are done.
+
+    Raises:
+        BlockingIOError: if another process holds it, and this one does not wait.
+    """
+    kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        os.close(descriptor)

@@ -19,6 +19,7 @@ import gymnasium
 
 import oddoneout  # noqa: F401  (registers the ids)
 from oddoneout.demos.rollout import Policy
+from oddoneout.processes import holding
 from oddoneout.rules.levels import CATALOGUE
 
 NAMED_POLICIES = ("expert", "random", "random_object")
@@ -41,6 +42,29 @@ def run(main: Callable[[], None]) -> None:
 def _complain(error: object, code: int = 2) -> int:
     print(f"error: {error}", file=sys.stderr)
     return code
+
+
+@contextlib.contextmanager
+def alone(folder: Path, doing: str) -> Iterator[None]:
+    """Make the folder, and keep other processes out of it; if nothing came into it, it goes again.
+
+    Args:
+        doing: what they cannot do there two at a time, e.g. "training".
+
+    Raises:
+        UserError: if another process is at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(holding(folder))
+        except BlockingIOError:
+            raise UserError(f"another process is {doing} in {str(folder)!r}") from None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # as it holds something
+                folder.rmdir()
 
 
 @dataclass(frozen=True, slots=True)

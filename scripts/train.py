@@ -5,6 +5,8 @@ python -m scripts.train --data DEMOS --out RUN --preset cpu --frames 1000000
 torchrun --nproc-per-node 2 -m scripts.train --data DEMOS --out RUN --preset gpu
 """
 
+import argparse
+import contextlib
 import dataclasses
 import json
 import sys
@@ -40,7 +42,7 @@ class Arguments:
     agent: str = "{}"
     """Changes to the preset, as JSON: '{"layers": 3}' (see AgentConfig in agents/config.py)."""
     validation: tuple[Path, ...] = ()
-    """Held-out sets of demonstrations, measured at every evaluation."""
+    """Held-out sets of demonstrations, of other seeds, measured at every evaluation."""
     verify: bool = True
     """Compare the checksums of all pictures first, which reads them once (1 to 2 GB/s)."""
     max_minutes: float | None = None
@@ -97,6 +99,23 @@ def check_renderers(sets: Sequence[Dataset]) -> None:
         )
 
 
+def check_held_out(sets: Sequence[Dataset], held_out: Sequence[Dataset]) -> None:
+    """Held-out demonstrations are not those that are learnt from.
+
+    Raises:
+        UserError: if any were collected on the same level with the same seed: episode i's rooms
+            then are the same, or differ in what the arguments change alone.
+    """
+    for other in held_out:
+        for one in sets:
+            level, seed = other.manifest.env_id, other.manifest.seed
+            if (one.manifest.env_id, one.manifest.seed) == (level, seed):
+                raise common.UserError(
+                    f"--validation {other.path} is of the same level and seed ({level}, {seed}) as "
+                    f"--data {one.path}, and so of the same rooms: collect it with another --seed"
+                )
+
+
 def agent_config(preset: str, changes: str, sets: Sequence[Dataset]) -> AgentConfig:
     """The preset with changes, for the images that the sets hold.
 
@@ -106,10 +125,15 @@ def agent_config(preset: str, changes: str, sets: Sequence[Dataset]) -> AgentCon
     sizes = {tuple(part.manifest.image_size) for part in sets}
     if len(sizes) > 1:
         raise common.UserError(f"the sets of demonstrations differ in image size: {sizes}")
+    known = [field.name for field in dataclasses.fields(AgentConfig)]
     try:
-        values = {"image_size": sizes.pop(), **from_json(json.loads(changes))}
-        return dataclasses.replace(PRESETS[preset], **values)
-    except (ValueError, TypeError, AttributeError) as error:
+        values = common.json_object(changes)
+        if unknown := sorted(values.keys() - set(known)):
+            raise ValueError(f"an agent has no {unknown}; it has {', '.join(known)}")
+        return dataclasses.replace(
+            PRESETS[preset], **{"image_size": sizes.pop(), **from_json(values)}
+        )
+    except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
         raise common.UserError(f"--agent {changes}: {error}") from error
 
 
@@ -138,6 +162,7 @@ def train(args: Arguments) -> None:
     sets = [Dataset(path, verify=args.verify) for path in args.data]
     held_out = [Dataset(path, verify=args.verify) for path in args.validation]
     check_renderers([*sets, *held_out])
+    check_held_out(sets, held_out)
     agent = agent_config(args.preset, args.agent, [*sets, *held_out])
     exams = [Exam.parse(text) for text in args.evaluate]
     for exam in exams:
@@ -148,27 +173,32 @@ def train(args: Arguments) -> None:
             "--evaluate-episodes must be at least 1 and --temperature at least 0, "
             f"got {args.evaluate_episodes} and {args.temperature:g}"
         )
-    trainer = Trainer(
-        args.out,
-        Several(sets),
-        agent,
-        args.training,
-        RunOptions(
-            **{option.name: getattr(args, option.name) for option in dataclasses.fields(RunOptions)}
-        ),
-        summaries=[summary(part) for part in sets],
-        validation=Several(held_out) if held_out else None,
-        evaluation=partial(
-            sit, exams=exams, episodes=args.evaluate_episodes, temperature=args.temperature
+    first = common.place().first
+    with common.alone(args.out, "training") if first else contextlib.nullcontext():
+        trainer = Trainer(
+            args.out,
+            Several(sets),
+            agent,
+            args.training,
+            RunOptions(
+                **{
+                    option.name: getattr(args, option.name)
+                    for option in dataclasses.fields(RunOptions)
+                }
+            ),
+            summaries=[summary(part) for part in sets],
+            validation=Several(held_out) if held_out else None,
+            evaluation=partial(
+                sit, exams=exams, episodes=args.evaluate_episodes, temperature=args.temperature
+            )
+            if exams
+            else None,
+            say=partial(print, flush=True),
         )
-        if exams
-        else None,
-        say=partial(print, flush=True),
-    )
-    try:
-        trainer.train()
-    finally:
-        trainer.ranks.leave()
+        try:
+            trainer.train()
+        finally:
+            trainer.ranks.leave()
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ to say before the first episode; the set is finished when the last shard stands.
 """
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -34,7 +33,7 @@ from oddoneout.demos.manifest import (
 )
 from oddoneout.demos.rollout import Policy, rollout
 from oddoneout.demos.shards import ShardWriter, finished_shards, shard_folder
-from oddoneout.processes import signal_name, when_parent_ends
+from oddoneout.processes import holding, signal_name, when_parent_ends
 from oddoneout.rules.splits import Stream, episode_seed
 
 SHARD_EPISODES: Final = 256
@@ -198,7 +197,7 @@ def collect(
     # Of the manifest, others may be at work on a copy; of a rank's shards, only that rank.
     writes = [shard_folder(root, k).name for k in mine] + ([MANIFEST] if ranks == 1 else [])
     size = max(1, min(workers, len(mine)))
-    with _locked(root, shared=ranks > 1), _Crew(root, recipe, size) as crew:
+    with _alone(root, shared=ranks > 1), _Crew(root, recipe, size) as crew:
         manifest = crew.manifest()
         write_manifest(root, manifest)
         crew.clear(writes)
@@ -394,18 +393,14 @@ def _obituary(exitcode: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _locked(root: Path, shared: bool) -> Iterator[None]:
-    """Keeps collections that do not share the set apart, as far as one machine can see."""
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    descriptor = os.open(root, os.O_RDONLY)
-    try:
+def _alone(root: Path, shared: bool) -> Iterator[None]:
+    """Keeps collections that do not share the set apart."""
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            stack.enter_context(holding(root, shared=shared))
         except BlockingIOError:
             raise StorageError(f"{root}: another process is collecting into this folder") from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _version(name: str) -> str:

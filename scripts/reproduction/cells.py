@@ -1,12 +1,10 @@
 """Running one cell: train, examine, keep. What is finished is kept, whatever happens next."""
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +28,7 @@ from oddoneout.demos.storage import Dataset
 from oddoneout.demos.trajectory import Trajectory
 from oddoneout.evaluation import EpisodeScore, Transcript, spoken
 from oddoneout.expert import ExpertPolicy
+from oddoneout.processes import holding
 from oddoneout.rules.attributes import Dimension
 from oddoneout.rules.splits import Stream, episode_seed
 from oddoneout.rules.trial import Phase
@@ -210,7 +209,8 @@ def run_cell(
         agents.training.Interrupted: after SIGINT or SIGTERM, once all is saved.
     """
     run = places.run(cell)
-    with _locked(run):
+    run.mkdir(parents=True, exist_ok=True)
+    with holding(run, wait=True):
         began = time.monotonic()
         cost: dict[str, Any] = {}
         curve: list[dict[str, float]] = []
@@ -337,15 +337,3 @@ def _curve(metrics: Path) -> list[dict[str, float]]:
     lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
     found = [values for line in lines if (values := json.loads(line))["kind"] == "active"]
     return [{k: v for k, v in values.items() if k not in ("kind", "time")} for values in found]
-
-
-@contextlib.contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    """One process at a time in a run's folder; a second one waits for the first."""
-    run.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(run, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -39,6 +39,11 @@ def test_configs_are_values():
         ({"dropout": 1.0}, "dropout"),
         ({"context": 0}, "context"),
         ({"vocabulary": 0}, "vocabulary"),
+        ({"recollect": "false"}, "recollect must be true or false, got 'false'"),
+        ({"forget_transformed": 1}, "forget_transformed"),
+        ({"channels": (8.5, 16)}, "channels"),
+        ({"channels": 16}, "channels"),
+        ({"image_size": (64.0, 64)}, "image_size"),
     ],
 )
 def test_contradictory_agents_are_refused_by_name(change, named):
@@ -51,6 +56,8 @@ def test_contradictory_agents_are_refused_by_name(change, named):
     [
         ({"lr": 0.0}, "lr"),
         ({"betas": (0.9, 1.0)}, "betas"),
+        ({"betas": (0.9,)}, "betas"),
+        ({"leave_open": 1}, "leave_open"),
         ({"schedule": "linear"}, "schedule"),
         ({"precision": "fp8"}, "precision"),
         ({"mirror": 1.5}, "mirror"),

@@ -12,7 +12,7 @@ from oddoneout.demos.manifest import Manifest, StorageError, vocabulary_fingerpr
 from oddoneout.demos.shards import ShardWriter
 from oddoneout.demos.storage import Dataset
 from oddoneout.rules.language import INSTRUCTION_WORDS
-from scripts import train
+from scripts import common, train
 from scripts.common import UserError
 from tests.agents.made_up import MadeUp
 
@@ -21,14 +21,20 @@ from tests.agents.made_up import MadeUp
 def stored(tmp_path):
     """A set of made-up demonstrations on disk."""
 
-    def store(name: str, size: tuple[int, int] = (16, 16), renderer: str = "classic", of: str = ""):
+    def store(
+        name: str,
+        size: tuple[int, int] = (16, 16),
+        renderer: str = "classic",
+        of: str = "",
+        seed: int = 4,
+    ):
         data = MadeUp(12, size)
         manifest = Manifest(
             env_id="OddOneOut/Basic-v0",
             env_args={} if renderer == "classic" else {"renderer": renderer},
             policy="made up",
             policy_args={},
-            seed=4,
+            seed=seed,
             episodes=12,
             shard_episodes=12,
             image_size=size,
@@ -89,7 +95,7 @@ def test_pictures_of_two_renderers_are_never_mixed(stored, tmp_path):
 def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
     with pytest.raises(UserError, match="differ in image size"):
         train.train(arguments(stored("a"), stored("b", (16, 24)), out=tmp_path / "run"))
-    for changes in ("{", '{"wings": 2}', '{"layers": 0}', "3"):
+    for changes in ("{", '{"wings": 2}', '{"layers": 0}', "3", '{"recollect": "false"}'):
         with pytest.raises(UserError, match="--agent"):
             train.train(arguments(stored("a"), out=tmp_path / "run", agent=changes))
     with pytest.raises(ValueError, match="should read"):
@@ -97,6 +103,11 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
     for exam in ("Nope", 'OddOneOut/Basic-v0:{"dimension": "colour"}'):
         with pytest.raises(UserError, match=r"--evaluate: .*(Nope|colour)"):
             train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=(exam,)))
+    with pytest.raises(UserError, match=r"no \['wings'\]; it has image_size, actions"):
+        train.train(arguments(stored("a"), out=tmp_path / "run", agent='{"wings": 2}'))
+    wide = replace(arguments(stored("a"), out=tmp_path / "run"), training=TrainingConfig(shift=16))
+    with pytest.raises(ValueError, match="up to 16 pixels"):
+        train.train(wide)
     long = ('OddOneOut/Intervention-v0:{"experiments": 8}',)
     with pytest.raises(UserError, match="may take 927 steps, and the agent remembers 448"):
         train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=long))
@@ -106,6 +117,25 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
         with pytest.raises(UserError, match="--evaluate-episodes must be at least 1"):
             train.train(arguments(stored("a"), out=tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_held_out_demonstrations_of_the_rooms_that_are_learnt_from_are_refused(stored, tmp_path):
+    with pytest.raises(UserError, match=r"b is of the same level and seed .*, 4\) as .*another"):
+        train.train(arguments(stored("a"), out=tmp_path / "run", validation=(stored("b"),)))
+    held_out = stored("c", seed=5)
+    train.train(arguments(stored("a"), out=tmp_path / "run", validation=(held_out,)))
+    assert '"validation"' in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_two_processes_do_not_train_in_one_folder(stored, tmp_path):
+    run = tmp_path / "run"
+    with (
+        common.alone(run, "training"),
+        pytest.raises(UserError, match="another process is training in"),
+    ):
+        train.train(arguments(stored("a"), out=run))
+    train.train(arguments(stored("a"), out=run))
+    assert (run / checkpoint.FINAL).exists()
 
 
 @pytest.mark.parametrize(("finished", "code"), [(False, 128 + signal.SIGTERM), (True, 0)])

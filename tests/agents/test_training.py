@@ -120,6 +120,46 @@ def test_a_second_sigterm_asks_no_more_than_the_first(tmp_path):
     assert checkpoint.read(tmp_path / checkpoint.LAST)[1].state["step"] >= 3
 
 
+def test_an_exam_in_which_a_run_was_killed_is_held_again_at_the_end_of_a_stage_too(tmp_path):
+    """Whatever is saved for the stage to come must not leave that exam behind."""
+    staged = replace(TRAINING, glimpses=0.5)  # both end with the first frames beyond 300
+    options = replace(SAVING, save_seconds=1e9, evaluate_frames=300)
+
+    def passed(agent: Agent) -> tuple[dict[str, float], float]:
+        return {"score": 1.0}, 1.0
+
+    def killed(agent: Agent) -> tuple[dict[str, float], float]:
+        raise Killed
+
+    def exams(run: Path) -> list[int]:
+        records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        return [record["frames"] for record in records if record["kind"] == "active"]
+
+    trainer(tmp_path / "whole", staged, options=options, evaluation=passed).train()
+    with pytest.raises(Killed):
+        trainer(tmp_path / "killed", staged, options=options, evaluation=killed).train()
+    trainer(tmp_path / "killed", staged, options=options, evaluation=passed).train()
+    assert exams(tmp_path / "killed") == exams(tmp_path / "whole")
+    assert len(exams(tmp_path / "whole")) == 2
+
+
+def test_more_minutes_do_not_lead_a_run_back_to_an_earlier_stage(tmp_path):
+    def leave(running: Trainer) -> None:
+        if running.state.step == 1:
+            # As if the one minute that there is had been used up by half.
+            running.state.seconds = 30.0
+        if running.state.stage is not Stage.GLIMPSES:
+            running.stop = signal.SIGTERM
+
+    options = replace(SAVING, max_minutes=1.0)
+    with pytest.raises(Interrupted):
+        trainer(tmp_path, options=options, on_step=leave).train()
+    seen = []
+    longer = replace(SAVING, max_minutes=1000.0)
+    trainer(tmp_path, options=longer, on_step=lambda run: seen.append(run.state.stage)).train()
+    assert set(seen) == {Stage.EPISODES}
+
+
 def test_a_run_asked_to_stop_in_its_last_evaluation_stops_finished(tmp_path):
     def ask(agent: Agent) -> tuple[dict[str, float], float]:
         os.kill(os.getpid(), signal.SIGTERM)
