@@ -86,9 +86,11 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here too")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
-    parser.add_argument("--sizes", type=common.positive, nargs="+", default=[64, 128])
+    parser.add_argument("--sizes", type=common.image_side, nargs="+", default=[64, 128])
     parser.add_argument("--rounds", type=common.positive, default=5)
-    parser.add_argument("--seconds", type=float, default=0.4, help="of one round of one figure")
+    parser.add_argument(
+        "--seconds", type=common.duration, default=0.4, help="of one round of one figure"
+    )
     parser.add_argument("--num-envs", type=common.positive, default=32, help="of vector, scaling")
     parser.add_argument(
         "--preset", choices=["tiny", "cpu", "gpu"], default="cpu", help="of training: the agent's"

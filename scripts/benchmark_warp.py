@@ -89,13 +89,16 @@ def main() -> None:
     )
     parser.add_argument("--num-envs", type=common.positive, nargs="+", default=[16, 64])
     parser.add_argument("--env", default="OddOneOut/Basic-v0", metavar="ID")
-    parser.add_argument("--size", type=common.positive, default=64, help="of the square images")
+    parser.add_argument("--size", type=common.image_side, default=64, help="of the square images")
     parser.add_argument("--steps", type=common.positive, default=200, help="counted, per figure")
     parser.add_argument("--device", help='of torch: "cuda" or "cpu"; default: the best there is')
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here too")
     args = parser.parse_args()
     out = common.writable(args.json)
-    rows = [measure(args.env, n, args.size, args.device, args.steps) for n in args.num_envs]
+    try:
+        rows = [measure(args.env, n, args.size, args.device, args.steps) for n in args.num_envs]
+    except (ValueError, gymnasium.error.Error) as error:
+        raise common.UserError(str(error)) from error
     print(report(rows))
     if out is not None:
         common.write_json(out, rows)

@@ -5,8 +5,10 @@ import contextlib
 import dataclasses
 import inspect
 import json
+import math
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -30,13 +32,23 @@ class UserError(Exception):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's main; what the user can mend is one line on stderr and exit code 2."""
+    """Run a script's main; what the user can mend is one line on stderr and exit code 2.
+
+    SIGTERM ends it in order, as Ctrl-C does: files that are half-written go, workers end.
+    """
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         main()
     except (UserError, OSError, ModuleNotFoundError) as error:
         sys.exit(_complain(error))
     except KeyboardInterrupt:
         sys.exit(_complain("interrupted", code=130))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _complain(error: object, code: int = 2) -> int:
@@ -119,6 +131,27 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"an integer of at least 1 is needed, got {text}")
     return value
+
+
+def duration(text: str) -> float:
+    """An argparse type: a number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < math.inf:  # nor is what is no number
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0 is needed, got {text}")
+    return value
+
+
+def image_side(text: str) -> int:
+    """An argparse type: the side of square images that an environment draws."""
+    from oddoneout.arguments import parse_image_size
+
+    try:
+        return parse_image_size(int(text))[0]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def seed_number(text: str) -> int:

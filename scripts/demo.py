@@ -11,8 +11,6 @@ interrupted. Results: report.md, with numbers, curves and films.
 
 import argparse
 import json
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -254,7 +252,6 @@ def main() -> None:
     args = parser.parse_args()
     if not args.minutes > 0.0:
         raise common.UserError(f"--minutes must be positive, got {args.minutes:g}")
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     Demo(args.out, Settings(args.dimension, args.minutes, args.seed, args.quick)).run()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddoneout.rules.attributes import Shape, Texture
+from scripts import common
 from scripts.asset_meshes import MESHES, obj_text
 
 WIDTH, HEIGHT = 128, 128  # texels around, and from bottom to top
@@ -87,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

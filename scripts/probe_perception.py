@@ -41,6 +41,7 @@ from oddoneout.world.geometry import (
 )
 from oddoneout.world.layout import Layout, Pose, sample_layout
 from oddoneout.world.world import World
+from scripts import common
 
 MARK = 0.99
 NEAREST = AGENT_RADIUS + OBJECT_RADIUS
@@ -255,13 +256,14 @@ def report(test: Frames, named: NDArray[np.int64], given: argparse.Namespace) ->
         table.append(f"| {label} | {rows.sum()} | " + " | ".join([*cells, whole]) + " |")
     focus = test.distances <= REACH
     passed = bool((right[focus].mean(0) >= MARK).all())
-    mistakes = []
+    mistakes, hard = [], []
     for i, dimension in enumerate(DIMENSIONS):
         values = VALUES[dimension]
         per_value = [right[focus & (test.labels[:, i] == j), i].mean() for j in range(len(values))]
         low = int(np.argmin(per_value))
-        common = worst(test.labels[focus, i], named[focus, i], values)
-        mistakes.append(f"| {dimension} | {values[low]} {per_value[low]:.4f} | {common} |")
+        frequent = worst(test.labels[focus, i], named[focus, i], values)
+        mistakes.append(f"| {dimension} | {values[low]} {per_value[low]:.4f} | {frequent} |")
+        hard += [value for value, share in zip(values, per_value, strict=True) if share < MARK]
     text = f"""# What the camera shows
 
 Failures of an agent should be failures of learning, not of eyesight. A small convolutional network
@@ -275,7 +277,8 @@ of the object, anywhere in the gaze cone, the other three objects around. Accura
 {chr(10).join(table)}
 
 The mark is {MARK} in each dimension while the object is in focus, where objects are chosen and
-transformed: {"reached" if passed else "missed"}. The other rows tell how well the objects can be
+transformed: {"reached" if passed else "missed"}
+(single values below it: {", ".join(hard) or "none"}). The other rows tell how well objects can be
 read at distances at which explanations stand but no object can be chosen yet.
 
 | dimension | hardest value in focus | most frequent mistake in focus |
@@ -298,22 +301,26 @@ Made by `python -m scripts.probe_perception --frames {given.frames} --test {give
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Probe what the camera can tell apart.")
-    parser.add_argument("--frames", type=int, default=160_000, help="to train on (160000)")
-    parser.add_argument("--test", type=int, default=20_000, help="held-out frames (20000)")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--frames", type=common.positive, default=160_000, help="to train on (160000)"
+    )
+    parser.add_argument(
+        "--test", type=common.positive, default=20_000, help="held-out frames (20000)"
+    )
+    parser.add_argument("--epochs", type=common.positive, default=8)
+    parser.add_argument("--batch", type=common.positive, default=256)
+    parser.add_argument("--seed", type=common.seed_number, default=0)
+    parser.add_argument("--threads", type=common.positive, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder to write (docs)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    (arguments.out / "images").mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(arguments.seed)
     world = World((64, 64))
     began = time.monotonic()
     frames = render(world, rng, arguments.frames, far_share=0.2)
     test = render(world, rng, arguments.test, far_share=0.2)
     print(f"rendered {arguments.frames + arguments.test} in {time.monotonic() - began:.0f} s")
-    (arguments.out / "images").mkdir(parents=True, exist_ok=True)
     draw_sheet(world, rng, arguments.out / "images" / "perception-frames.png")
     world.close()
     model = train(frames, arguments.epochs, arguments.batch, arguments.seed)
@@ -324,4 +331,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

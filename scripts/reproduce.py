@@ -296,7 +296,6 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    pool.interruptible()
     try:
         reproduce(args)
     except (StorageError, CollectionError, ValueError, OSError) as error:

@@ -17,6 +17,7 @@ import numpy as np
 import oddoneout  # noqa: F401 - registers the ids
 from oddoneout.actions import Action
 from oddoneout.rules.levels import CATALOGUE
+from scripts import common
 
 GROWTH = 0.01  # allowed, of the memory after the warm-up
 
@@ -76,9 +77,13 @@ def soak(steps: int, rounds: int, seed: int) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--steps", type=int, default=200_000, help="in all (default: 200000)")
-    parser.add_argument("--rounds", type=int, default=10, help="memory readings (default: 10)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--steps", type=common.positive, default=200_000, help="in all (default: 200000)"
+    )
+    parser.add_argument(
+        "--rounds", type=common.positive, default=10, help="memory readings (default: 10)"
+    )
+    parser.add_argument("--seed", type=common.seed_number, default=0)
     arguments = parser.parse_args()
     if arguments.rounds < 4 or arguments.steps < 100 * arguments.rounds:
         parser.error("--rounds must be at least 4, --steps at least 100 times as many")
@@ -86,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)

@@ -3,8 +3,10 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +110,13 @@ EVALUATE = ("evaluate", "--policy", "random", "--env", BASIC)
             "luck",
         ),
         (("record", "--policy", "random", "--env", BASIC, "--out", "film.avi"), "avi"),
+        (("benchmark", "--sizes", "8"), "from 16 to 512 pixels"),
+        (("benchmark", "--sizes", "wide"), "wide"),
+        (("benchmark", "--seconds", "nan"), "a number of seconds above 0"),
+        (("benchmark_warp", "--size", "1024"), "from 16 to 512 pixels"),
+        (("benchmark_warp", "--env", "OddOneOut/Nope-v0"), "Nope"),
+        (("soak", "--seed", "-1"), "seed"),
+        (("probe_perception", "--test", "0"), "at least 1"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -120,6 +129,22 @@ def test_mistakes_are_one_clear_line(
         common.run(script.main)
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_film_that_is_ended_by_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+    flags = ["--policy", "expert", "--env", BASIC, "--episodes", "500"]
+    command = [sys.executable, "-m", "scripts.record", *flags, "--out", str(tmp_path / "film.mp4")]
+    filming = subprocess.Popen(command, cwd=ROOT)
+    try:
+        for _ in range(600):
+            if list(tmp_path.iterdir()) or filming.poll() is not None:
+                break
+            time.sleep(0.1)
+        filming.terminate()
+        assert filming.wait(60) == 128 + signal.SIGTERM
+    finally:
+        filming.kill()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("rank", "ranks"), [("2", "2"), ("-1", "2"), ("one", "2"), ("0", "")])

@@ -180,12 +180,3 @@ def _work(
         except BaseException:
             traceback.print_exc()
             sys.exit(1)
-
-
-def interruptible() -> None:
-    """Let SIGTERM end this process as Ctrl-C does: in order."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
