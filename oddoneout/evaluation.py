@@ -1,7 +1,8 @@
 """Any policy x level x arguments -> scores with intervals. The same loop plays every policy.
 
 Intervals are 95%: Wilson's for the share of episodes in which something happened, and the
-percentile bootstrap over whole episodes (fixed generator) for means and per-step accuracies.
+percentile bootstrap over whole episodes (fixed generator) for means and per-step accuracies; of
+one episode alone it says nothing.
 """
 
 import platform
@@ -91,6 +92,22 @@ def ratio(parts: Sequence[float], wholes: Sequence[float]) -> Estimate:
             drawn.append(float(top[pick].sum() / whole))
     low, high = np.percentile(drawn, (2.5, 97.5))
     return Estimate(float(top.sum() / bottom.sum()), float(low), float(high))
+
+
+def accuracy(right: Sequence[float], due: Sequence[float]) -> Estimate:
+    """The share of what was due that was right, one count of each per episode: their ``ratio``.
+
+    Where all was right, or nothing, every resample would be the same and the interval without
+    width; then it is Wilson's, of the episodes in which anything was due.
+
+    Raises:
+        ValueError: as ``ratio`` does.
+    """
+    found = ratio(right, due)
+    if found.value not in (0.0, 1.0):
+        return found
+    episodes = sum(count > 0 for count in due)
+    return share(round(found.value) * episodes, episodes)
 
 
 def mean(values: Sequence[float]) -> Estimate:
@@ -191,7 +208,8 @@ class Scores:
                 "odd_in": {name: estimate.interval for name, estimate in self.odd_in.items()},
             },
             "interval_method": "95%; shares of episodes: Wilson; means and sentence accuracies: "
-            f"percentile bootstrap over episodes, {_RESAMPLES} resamples, fixed generator",
+            f"percentile bootstrap over episodes, {_RESAMPLES} resamples, fixed generator "
+            "(sentences all right or all wrong: Wilson, of episodes)",
             "versions": dict(self.versions),
         }
 
@@ -426,7 +444,7 @@ def _spoken(episodes: Sequence[Sequence[tuple[str, str | None]]]) -> Spoken:
     speaks = any(said is not None for episode in episodes for _, said in episode)
     right = [float(sum(truth == said for truth, said in episode)) for episode in episodes]
     return Spoken(
-        accuracy=ratio(right, [float(len(episode)) for episode in episodes]) if speaks else None,
+        accuracy=accuracy(right, [float(len(each)) for each in episodes]) if speaks else None,
         base_rate=truths.most_common(1)[0][1] / steps,
         steps=steps,
     )

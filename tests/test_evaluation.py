@@ -14,6 +14,7 @@ from oddoneout.demos.trajectory import Choice, Seen, Told, Trajectory
 from oddoneout.evaluation import (
     ODD_IN,
     EpisodeScore,
+    accuracy,
     evaluate,
     mean,
     ratio,
@@ -155,6 +156,15 @@ def test_the_interval_of_a_share_holds_it_and_stays_within_0_and_1() -> None:
         assert 0.0 <= e.low <= e.value <= e.high <= 1.0
     with pytest.raises(ValueError, match="got 3 of 2"):
         share(3, 2)
+
+
+def test_an_accuracy_of_which_all_episodes_agree_is_as_sure_as_their_number_allows() -> None:
+    for right in (0, 1):
+        few, many = (accuracy([5.0 * right] * n + [0], [5.0] * n + [0]) for n in (10, 300))
+        assert few == share(10 * right, 10)
+        assert many == share(300 * right, 300)
+        assert few.high - few.low > 0.2 > many.high - many.low > 0.0
+    assert accuracy([1, 3], [2, 4]) == ratio([1, 3], [2, 4])
 
 
 def test_bootstrap_intervals_are_the_same_every_time_and_shrink() -> None:

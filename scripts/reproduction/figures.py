@@ -102,7 +102,7 @@ def _matrix(rows: Sequence[Row], path: Path) -> Path:
     axes.set_xlabel("the chosen object is odd in")
     axes.set_ylabel("explained in training")
     axes.set_title("Deconfounded rooms, after training on Confounded ones", fontsize=10)
-    label = "share of choices (any object: 0.25, any unique one: 0.33)"
+    label = "share of episodes (any object: 0.25, any unique one: 0.33)"
     figure.colorbar(picture, ax=axes, label=label)
     figure.savefig(path)
     return path

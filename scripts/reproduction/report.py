@@ -106,7 +106,8 @@ def _head(
         f"had, at temperature {_temperatures(plans)}; one core and one torch thread each.",
         "",
         f"Machine: {'; '.join(machines) or 'none yet'}. Training took {minutes / 60.0:.1f} hours "
-        "of one process each, in all.",
+        "of one process each, in all; an agent's minutes are those of its training with the exams "
+        "on the way, not with those at its end.",
         "",
         "Brackets are 95% intervals: Student's t over the agents of a row (wide where they are "
         "two); with one agent, a bootstrap over its episodes, which says nothing of other seeds; "
