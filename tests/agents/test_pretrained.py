@@ -50,5 +50,5 @@ def test_the_experimenter_still_finds_the_dimension():
     policy = load_policy(FOLDER / "intervention.safetensors", temperature=0.25)
     env = "OddOneOut/Intervention-v0"
     scores = evaluate(policy, env, {"difficulty": "easy"}, episodes=8, seed=11, slots=8)
-    assert scores.success.value >= 0.75, "0.95 in its table"
-    assert scores.says["properties"].accuracy.value >= 0.9, "0.97 in its table"
+    assert scores.success.value >= 0.75, "0.97 in its table"
+    assert scores.says["properties"].accuracy.value >= 0.9, "0.98 in its table"
