@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -37,9 +37,12 @@ def _integers(config: Any, name: str) -> None:
         raise ValueError(f"{name} must be a tuple of integers, got {value!r}")
 
 
-def _switch(config: Any, name: str) -> None:
-    if not isinstance(getattr(config, name), bool):
-        raise ValueError(f"{name} must be true or false, got {getattr(config, name)!r}")
+def _switches(config: Any) -> None:
+    """Every setting that is true or false by default is either."""
+    for setting in fields(config):
+        value = getattr(config, setting.name)
+        if isinstance(setting.default, bool) and not isinstance(value, bool):
+            raise ValueError(f"{setting.name} must be true or false, got {value!r}")
 
 
 def _one_of(config: Any, name: str, allowed: tuple[str, ...]) -> None:
@@ -128,10 +131,7 @@ class AgentConfig:
         for name in ("layers", "heads", "context", "decoder_width"):
             _whole(self, name, 1)
         _whole(self, "deed_layers", 0)
-        for name in ("trial_memory", "forget_transformed", "compositional"):
-            _switch(self, name)
-        for name in ("reconstruct", "predict_reward", "recollect"):
-            _switch(self, name)
+        _switches(self)
         for name in ("image_size", "channels"):
             _integers(self, name)
         _one_of(self, "encoder", get_args(Encoder))
@@ -305,7 +305,7 @@ class TrainingConfig:
         ):
             _at_least(self, name, 0)
         _at_least(self, "reward_weight", 0)
-        _switch(self, "leave_open")
+        _switches(self)
         _one_of(self, "schedule", ("cosine", "wsd"))
         _one_of(self, "optimizer", ("muon", "adamw"))
         _one_of(self, "precision", get_args(Precision))

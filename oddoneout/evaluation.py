@@ -94,20 +94,25 @@ def ratio(parts: Sequence[float], wholes: Sequence[float]) -> Estimate:
     return Estimate(float(top.sum() / bottom.sum()), float(low), float(high))
 
 
-def accuracy(right: Sequence[float], due: Sequence[float]) -> Estimate:
-    """The share of what was due that was right, one count of each per episode: their ``ratio``.
+def unanimous(right: Sequence[float], due: Sequence[float]) -> Estimate | None:
+    """Where all that was due was right, or nothing: the share of the episodes in which anything was
+    due. There every resample is the same, and a bootstrapped interval would have no width.
+    """
+    hits = sum(right)
+    if hits not in (0, sum(due)):
+        return None
+    episodes = sum(count > 0 for count in due)
+    return share(episodes if hits else 0, episodes)
 
-    Where all was right, or nothing, every resample would be the same and the interval without
-    width; then it is Wilson's, of the episodes in which anything was due.
+
+def accuracy(right: Sequence[float], due: Sequence[float]) -> Estimate:
+    """The share of what was due that was right, one count of each per episode: their ``ratio``, or
+    what they are ``unanimous`` in.
 
     Raises:
-        ValueError: as ``ratio`` does.
+        ValueError: if nothing was due.
     """
-    found = ratio(right, due)
-    if found.value not in (0.0, 1.0):
-        return found
-    episodes = sum(count > 0 for count in due)
-    return share(round(found.value) * episodes, episodes)
+    return unanimous(right, due) or ratio(right, due)
 
 
 def mean(values: Sequence[float]) -> Estimate:

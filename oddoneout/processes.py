@@ -155,22 +155,22 @@ def _cores_granted() -> int:
 
 @contextlib.contextmanager
 def holding(
-    folder: str | os.PathLike[str], *, shared: bool = False, wait: bool = False
+    folder: str | os.PathLike[str], *, shared: bool = False, refusal: Exception | None = None
 ) -> Iterator[None]:
     """Keep other processes that ask for the same folder out of it, as far as one machine can see.
 
     Args:
         folder: one that exists.
         shared: with others that share it.
-        wait: until those who hold it are done.
-
-    Raises:
-        BlockingIOError: if another process holds it, and this one does not wait.
+        refusal: raised if another process holds it; None: wait until that is done.
     """
-    kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (fcntl.LOCK_NB if refusal else 0)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, kind)
+        try:
+            fcntl.flock(descriptor, kind)
+        except BlockingIOError as error:
+            raise refusal or error from None
         yield
     finally:
         os.close(descriptor)

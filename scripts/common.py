@@ -20,6 +20,7 @@ from typing import Any
 import gymnasium
 
 import oddoneout  # noqa: F401  (registers the ids)
+from oddoneout.arguments import parse_image_size
 from oddoneout.demos.rollout import Policy
 from oddoneout.processes import holding
 from oddoneout.rules.levels import CATALOGUE
@@ -67,11 +68,7 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         UserError: if another process is at it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(holding(folder))
-        except BlockingIOError:
-            raise UserError(f"another process is {doing} in {str(folder)!r}") from None
+    with holding(folder, refusal=UserError(f"another process is {doing} in {str(folder)!r}")):
         try:
             yield
         finally:
@@ -146,10 +143,8 @@ def duration(text: str) -> float:
 
 def image_side(text: str) -> int:
     """An argparse type: the side of square images that an environment draws."""
-    from oddoneout.arguments import parse_image_size
-
     try:
-        return parse_image_size(int(text))[0]
+        return parse_image_size(int(text) if text.isdecimal() else text)[0]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -173,6 +173,10 @@ def train(args: Arguments) -> None:
             "--evaluate-episodes must be at least 1 and --temperature at least 0, "
             f"got {args.evaluate_episodes} and {args.temperature:g}"
         )
+    options = {option.name: getattr(args, option.name) for option in dataclasses.fields(RunOptions)}
+    evaluation = partial(
+        sit, exams=exams, episodes=args.evaluate_episodes, temperature=args.temperature
+    )
     first = common.place().first
     with common.alone(args.out, "training") if first else contextlib.nullcontext():
         trainer = Trainer(
@@ -180,19 +184,10 @@ def train(args: Arguments) -> None:
             Several(sets),
             agent,
             args.training,
-            RunOptions(
-                **{
-                    option.name: getattr(args, option.name)
-                    for option in dataclasses.fields(RunOptions)
-                }
-            ),
+            RunOptions(**options),
             summaries=[summary(part) for part in sets],
             validation=Several(held_out) if held_out else None,
-            evaluation=partial(
-                sit, exams=exams, episodes=args.evaluate_episodes, temperature=args.temperature
-            )
-            if exams
-            else None,
+            evaluation=evaluation if exams else None,
             say=partial(print, flush=True),
         )
         try:

@@ -15,7 +15,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing import connection
 from pathlib import Path
@@ -197,7 +197,11 @@ def collect(
     # Of the manifest, others may be at work on a copy; of a rank's shards, only that rank.
     writes = [shard_folder(root, k).name for k in mine] + ([MANIFEST] if ranks == 1 else [])
     size = max(1, min(workers, len(mine)))
-    with _alone(root, shared=ranks > 1), _Crew(root, recipe, size) as crew:
+    refusal = StorageError(f"{root}: another process is collecting into this folder")
+    with (
+        holding(root, shared=ranks > 1, refusal=refusal),
+        _Crew(root, recipe, size) as crew,
+    ):
         manifest = crew.manifest()
         write_manifest(root, manifest)
         crew.clear(writes)
@@ -390,17 +394,6 @@ def _obituary(exitcode: int | None) -> str:
         hint = ", as when memory runs out" if name == "SIGKILL" else ""
         return f"killed by {name}{hint}"
     return f"exit code {exitcode}"
-
-
-@contextlib.contextmanager
-def _alone(root: Path, shared: bool) -> Iterator[None]:
-    """Keeps collections that do not share the set apart."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(holding(root, shared=shared))
-        except BlockingIOError:
-            raise StorageError(f"{root}: another process is collecting into this folder") from None
-        yield
 
 
 def _version(name: str) -> str:

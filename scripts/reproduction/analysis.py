@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from oddoneout.evaluation import Estimate, share
+from oddoneout.evaluation import Estimate, unanimous
 from oddoneout.rules.attributes import Dimension
 from oddoneout.rules.evidence import UNTRIED, still_possible
 from scripts.reproduction.records import EpisodeRecord, TrialRecord, decode
@@ -191,12 +191,9 @@ class _Shares:
 
     @property
     def agreed(self) -> Estimate | None:
-        """Wilson's interval where all episodes agree, whose resamples would all be the same."""
-        value = float(self.values.mean())
-        if value not in (0.0, 1.0):
-            return None
-        applied = sum(int((each[:, 1] > 0).sum()) for each in self.agents)
-        return share(round(value) * applied, applied)
+        """Wilson's interval where all episodes of all agents agree."""
+        right, due = np.concatenate(self.agents).T
+        return unanimous(right.tolist(), due.tolist())
 
     @property
     def interval(self) -> Estimate:

@@ -210,7 +210,7 @@ def run_cell(
     """
     run = places.run(cell)
     run.mkdir(parents=True, exist_ok=True)
-    with holding(run, wait=True):
+    with holding(run):
         began = time.monotonic()
         cost: dict[str, Any] = {}
         curve: list[dict[str, float]] = []
