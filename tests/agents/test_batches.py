@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import threading
 from dataclasses import replace
@@ -176,6 +177,22 @@ def test_prefetching_ends_its_thread_when_closed():
     assert next(ahead) == 0
     ahead.close()
     assert threading.active_count() == before
+
+
+def test_prefetching_computes_with_one_core_and_leaves_the_others_to_who_waits():
+    def numbers():
+        while True:
+            yield torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with contextlib.closing(prefetch(numbers())) as ahead:
+            assert [next(ahead) for _ in range(4)] == [1] * 4
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_batches_are_made_without_touching_torchs_random_state():
