@@ -36,7 +36,7 @@ class Part(NamedTuple):
 PARTS: Final[dict[str, Part]] = {
     "training": Part(
         lambda args, effort: training.training(effort, args.preset, args.device),
-        training.training_line,
+        training.training_table,
     ),
     "make": Part(lambda args, effort: rooms.making(), rooms.making_line),
     "levels": Part(

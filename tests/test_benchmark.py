@@ -26,9 +26,13 @@ def test_scaling_covers_numbers_of_worlds_and_of_workers(monkeypatch: pytest.Mon
 
 def test_training_is_timed_against_the_bare_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "EPISODES", 8)
-    found = training.training(Effort(rounds=2, seconds=0.001), "tiny", "cpu")
-    assert found["bare_ratio"] > 0
-    assert "training the tiny agent on cpu" in training.training_line(found)
+    monkeypatch.setattr(training, "_STEPS", 1)
+    rows = training.training(Effort(rounds=2, seconds=0.001), "tiny", "cpu")
+    assert [row["level"] for row in rows] == list(training.LEVELS)
+    assert all(row["bare_ratio"] > 0 for row in rows)
+    short, long = rows
+    assert short["frames_per_step"] < long["frames_per_step"]
+    assert len(training.training_table(rows).splitlines()) == 2 + len(rows)
 
 
 def test_collecting_is_timed_against_the_vector_environment(

@@ -9,18 +9,30 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from oddoneout.demos.collection import Recipe, all_expert_options, make_shard
 from oddoneout.demos.manifest import write_manifest
 from oddoneout.demos.storage import Dataset
+from scripts import common
 from scripts.benchmarks.rates import Effort, median, ratio
 
 if TYPE_CHECKING:
     from agents.batches import Portion
     from agents.training import Trainer
 
-LEVEL: Final = "OddOneOut/Confounded-v0"
+#: What optimizing costs is paid once a step: long episodes make large batches, short ones small.
+LEVELS: Final = ("OddOneOut/Confounded-v0", "OddOneOut/Intervention-v0")
 EPISODES: Final = 192
 _AHEAD: Final = 3  # batches that the loader makes while the bare model is measured
+_STEPS: Final = 8  # of a round, at least: single steps differ by a third
 
 
-def training(effort: Effort, preset: str, device: Literal["auto", "cpu", "cuda"]) -> dict[str, Any]:
+def training(
+    effort: Effort, preset: str, device: Literal["auto", "cpu", "cuda"]
+) -> list[dict[str, Any]]:
+    """A row of figures for each of `LEVELS`."""
+    return [_training(effort, preset, device, level) for level in LEVELS]
+
+
+def _training(
+    effort: Effort, preset: str, device: Literal["auto", "cpu", "cuda"], level: str
+) -> dict[str, Any]:
     """Frames per second of training and of forward and backward alone, in turns.
 
     In every round the real trainer takes steps: it reads demonstrations from the disk, collates,
@@ -31,7 +43,7 @@ def training(effort: Effort, preset: str, device: Literal["auto", "cpu", "cuda"]
     from agents.training import RunOptions, Trainer
 
     with tempfile.TemporaryDirectory() as folder:
-        demonstrations = _collect(Path(folder) / "demos")
+        demonstrations = _collect(Path(folder) / "demos", level)
         rounds = _Rounds(effort)
         trainer = Trainer(
             Path(folder) / "run",
@@ -49,6 +61,8 @@ def training(effort: Effort, preset: str, device: Literal["auto", "cpu", "cuda"]
             trainer.ranks.leave()
     return {
         "preset": preset,
+        "level": level,
+        "frames_per_step": median(rounds.step),
         "device": str(trainer.ranks.device),
         "frames_per_second": median(rounds.whole),
         "bare_frames_per_second": median(rounds.bare),
@@ -56,18 +70,28 @@ def training(effort: Effort, preset: str, device: Literal["auto", "cpu", "cuda"]
     }
 
 
-def training_line(of: dict[str, Any]) -> str:
-    return (
-        f"training the {of['preset']} agent on {of['device']}: {of['frames_per_second']:,.0f} "
-        f"frames/s, {of['bare_ratio']:.2f} of the {of['bare_frames_per_second']:,.0f} of bare "
-        "forward and backward"
+def training_table(rows: list[dict[str, Any]]) -> str:
+    return common.table(
+        ("training", "agent", "device", "frames a step", "frames/s", "bare model/s", "share"),
+        [
+            (
+                row["level"],
+                row["preset"],
+                row["device"],
+                f"{row['frames_per_step']:,.0f}",
+                f"{row['frames_per_second']:,.0f}",
+                f"{row['bare_frames_per_second']:,.0f}",
+                f"{row['bare_ratio']:.2f}",
+            )
+            for row in rows
+        ],
     )
 
 
-def _collect(root: Path) -> Dataset:
+def _collect(root: Path, level: str) -> Dataset:
     """A small set of an expert's episodes."""
     recipe = Recipe(
-        LEVEL, EPISODES, seed=0, policy_args=all_expert_options({}), shard_episodes=EPISODES
+        level, EPISODES, seed=0, policy_args=all_expert_options({}), shard_episodes=EPISODES
     )
     with closing(recipe.make_env()) as env:
         manifest = recipe.manifest(env)
@@ -84,6 +108,7 @@ class _Rounds:
     """Called by the trainer after every step: times the steps, and now and then the bare model."""
 
     def __init__(self, effort: Effort) -> None:
+        self.step: list[float] = []
         self.whole: list[float] = []
         self.bare: list[float] = []
         self._effort = effort
@@ -96,9 +121,10 @@ class _Rounds:
                 self._begin(trainer)
             return
         seconds = _now(trainer) - self._start
-        if seconds < self._effort.seconds:
-            return
         frames, steps = trainer.state.frames - self._frames, trainer.state.step - self._step
+        if seconds < self._effort.seconds or steps < _STEPS:
+            return
+        self.step.append(frames / steps)
         self.whole.append(frames / seconds)
         episodes = trainer.curriculum.episodes
         order = episodes.order.walk(self._position)
