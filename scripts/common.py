@@ -3,17 +3,20 @@
 import argparse
 import contextlib
 import dataclasses
+import importlib.metadata
 import inspect
 import json
 import math
 import os
 import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +363,19 @@ def write_json(path: Path, value: Any, indent: int = 2) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value, indent=indent) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def code_version() -> str:
+    """Which code this is: the checkout's commit ("+" where files differ from it), else the version
+    of the installed package."""
+    here = Path(__file__).parents[1]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        git = partial(subprocess.run, cwd=here, capture_output=True, text=True, check=True)
+        if Path(git(["git", "rev-parse", "--show-toplevel"]).stdout.strip()).samefile(here):
+            changed = git(["git", "status", "--porcelain", "--untracked-files=no"]).stdout
+            commit = git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
+            return commit + ("+" if changed else "")
+    return f"oddoneout {importlib.metadata.version('oddoneout')}"
 
 
 def processor() -> str:

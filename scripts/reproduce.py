@@ -4,10 +4,12 @@ python -m scripts.reproduce --preset cpu --jobs 2 --out results/cpu
 python -m scripts.reproduce --experiments features --preset gpu --jobs 14 --out results/gpu
 python -m scripts.reproduce --preset cpu --out results/cpu --cells confounding-color-0
 python -m scripts.reproduce --preset cpu --out results/cpu --list
+python -m scripts.reproduce --preset cpu --out results/cpu --again 31
 
 Interrupted or killed, the same command goes on: finished cells are kept, demonstrations and
 training go on where they stopped. --out takes small files (report, figures, JSON), --work the
-demonstrations and checkpoints (tens of GB in the large presets).
+demonstrations and checkpoints (tens of GB in the large presets). --again examines finished
+agents in rooms of a seed that nobody has looked at: by the report's, choices may have been made.
 """
 
 import argparse
@@ -26,7 +28,14 @@ from oddoneout.demos.collection import Progress as Collected
 from oddoneout.demos.manifest import StorageError
 from scripts import common
 from scripts.reproduction import figures, pool, report
-from scripts.reproduction.cells import Places, collect_set, collected, load_finished, take_up
+from scripts.reproduction.cells import (
+    Places,
+    collect_set,
+    collected,
+    examine_again,
+    load_finished,
+    take_up,
+)
 from scripts.reproduction.plan import Cell, DemoSet, matrix
 from scripts.reproduction.sizes import EXPERIMENTS, PRESETS, Sizes
 from scripts.reproduction.tables import SHOWN
@@ -225,6 +234,9 @@ def reproduce(args: argparse.Namespace) -> None:
             say(f"{cell.name:32} {'to do' if cell.name in waiting else 'finished'}")
         return
     began = time.monotonic()
+    if args.again is not None:
+        look_again(args.again, [c for c in chosen(plans, args.cells) if c not in lacking], places)
+        todo = []
     failed: list[str] = []
     for name, plan in plans.items():
         these = [cell for cell in todo if cell.experiment == name]
@@ -238,6 +250,22 @@ def reproduce(args: argparse.Namespace) -> None:
         raise common.UserError(
             f"{len(failed)} cells failed: {', '.join(failed)}; the same command tries them again"
         )
+
+
+def look_again(seed: int, cells: Sequence[Cell], places: Places) -> None:
+    """Examine these cells' agents in rooms of that seed.
+
+    Raises:
+        UserError: for a seed by which some cell was examined, or if there is no such agent.
+    """
+    trained = [cell for cell in cells if cell.training is not None]
+    if not trained:
+        raise common.UserError("--again: no agent is finished among these cells")
+    if seed in (used := {cell.seed for cell in trained}):
+        raise common.UserError(f"--again: exams were of seeds {sorted(used)}: name another")
+    for i, cell in enumerate(trained):
+        say(f"examining {cell.name} again ({i + 1} of {len(trained)})")
+        say(f"wrote {examine_again(cell, places, seed)}")
 
 
 def arguments() -> argparse.Namespace:
@@ -286,6 +314,12 @@ def arguments() -> argparse.Namespace:
         help="only these cells, or arms without their seed's number",
     )
     parser.add_argument("--list", action="store_true", help="say which cells there are, and stop")
+    parser.add_argument(
+        "--again",
+        type=common.seed_number,
+        metavar="SEED",
+        help="examine finished agents again, in rooms of this seed; train nothing",
+    )
     parser.add_argument(
         "--discard-demos",
         action="store_true",

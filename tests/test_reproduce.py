@@ -28,9 +28,9 @@ from oddoneout.rules.trial import Phase, Trial
 from oddoneout.snapshot import Snapshot
 from scripts.common import UserError
 from scripts.reproduce import arguments, chosen, command, in_report, reproduce, sized
-from scripts.reproduction import analysis, cells, figures, report
+from scripts.reproduction import analysis, cells, figures
 from scripts.reproduction.plan import BASELINES, Cell, DemoSet, Room, matrix
-from scripts.reproduction.records import TrialRecord, decode, encode, record
+from scripts.reproduction.records import TrialRecord, decode, record
 from scripts.reproduction.sizes import EXPERIMENTS, PRESETS
 from scripts.reproduction.slots import RepeatSlotPolicy
 from scripts.reproduction.tables import SHOWN
@@ -346,6 +346,31 @@ def test_a_cell_is_trained_examined_and_kept(places: cells.Places) -> None:
     with pytest.raises(ValueError, match="another plan"):
         cells.load_finished(dataclasses.replace(cell, episodes=5), places)
 
+    # Exams of another agent, or by other code, do not count.
+    exam = places.run(cell) / f"exam-{cell.rooms[0].name}.json"
+    other = json.loads(exam.read_text()) | {"episodes": ["_c+", "_c+"]}
+    exam.write_text(json.dumps(other | {"made_by": {**other["made_by"], "weights": "others"}}))
+    cells.run_cell(cell, places, "cpu", say=lambda text: None)
+    once_more = cells.load_finished(cell, places)
+    assert once_more is not None
+    assert once_more["exams"] == kept["exams"]
+
+    # In rooms of another seed.
+    path = cells.examine_again(cell, places, 31)
+    found = json.loads(path.read_text())
+    assert found["made_by"]["weights"] == kept["made_by"]["weights"]
+    assert [exam["seed"] for exam in found["exams"].values()] == [31]
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"digest": "DIGEST", "exams": {}}'])
+def test_a_damaged_cell_is_refused(places: cells.Places, text: str) -> None:
+    cell = matrix("basic", TINY)[0]
+    path = places.finished(cell)
+    path.parent.mkdir(parents=True)
+    path.write_text(text.replace("DIGEST", cell.digest))
+    with pytest.raises(ValueError, match="delete it to make it again"):
+        cells.load_finished(cell, places)
+
 
 def test_other_demonstrations_in_a_sets_place_are_refused(places: cells.Places) -> None:
     demos = DemoSet(label="few", env=BASIC, episodes=2)
@@ -419,68 +444,3 @@ def test_the_expert_needs_no_training(places: cells.Places) -> None:
         assert episode[-1].correct
         assert analysis.follows()(episode) == (1, 1)
         assert all(trial.transformed for trial in episode[:-1])
-
-
-# The report
-
-
-def made_up(cell: Cell, rng: np.random.Generator) -> dict:
-    """A finished cell, as if it had been run."""
-    trials = 4 if cell.rooms[0].env == INTERVENTION else 1
-
-    def trial(last: bool) -> TrialRecord:
-        odd = str(rng.choice(["color", "shape", "texture"], p=[0.6, 0.2, 0.2]))
-        head = None if last else str(rng.choice(["color", "shape", "texture"]))
-        return TrialRecord(head, True, (odd,), bool(rng.random() < 0.7))
-
-    codes = {
-        room.name: [encode(tuple(trial(i == trials - 1) for i in range(trials))) for _ in range(40)]
-        for room in cell.rooms
-    }
-    points = [
-        {"frames": f, **{f"{room}/success": f / 300 for room in codes}} for f in (100, 200, 250)
-    ]
-    return {
-        "plan": cell.plan,
-        "sets": [],
-        "cost": {"frames": 250, "minutes": 1.5},
-        "machine": {"name": "a machine", "cores": 2},
-        "exams": {
-            name: {"episodes": list_, "says": {"outcome": {"accuracy": 0.75}}}
-            for name, list_ in codes.items()
-        },
-        "curve": points if cell.training else [],
-    }
-
-
-def write_made_up(out: Path, seeds: int = 2) -> Path:
-    rng = np.random.default_rng(0)
-    places = cells.Places(out, out / "work")
-    plans = {name: matrix(name, TINY, seeds) for name in EXPERIMENTS}
-    results = {c.name: made_up(c, rng) for plan in plans.values() for c in plan}
-    del results["basic-shuffled-1"]
-    drawn = {
-        name: figures.draw(name, SHOWN[name], report.rows(plan, results), out / "figures")
-        for name, plan in plans.items()
-    }
-    (out / report.NOTES).write_text("## What went wrong\n\nNothing.\n")
-    return report.write(places, plans, results, drawn, "a command", TINY)
-
-
-def test_the_report_shows_rows_targets_differences_plots_and_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(analysis, "_RESAMPLES", 50)
-    text = write_made_up(tmp_path).read_text()
-    assert "Unfinished: 1 cells:** basic-shuffled-1" in text
-    assert "What went wrong" in text
-    assert "Made by `a command`" in text
-    for words in ("full - none", "color: full", "one_trial", "repeat_slot", "a machine (2 cores)"):
-        assert words in text
-    pictures = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert len(pictures) == 8
-    assert all(f"figures/{name}" in text for name in pictures)
-    found = json.loads((tmp_path / "results.json").read_text())
-    (row,) = [r for r in found["experiments"]["confounding"]["rows"] if r["arm"] == "color"]
-    assert row["agents"] == 2
-    assert 0.4 < row["estimates"]["chose color"]["value"] < 0.8

@@ -62,6 +62,11 @@ def experiment(index: int) -> Measure:
     return lambda episode: (int(episode[index].correct), 1)
 
 
+def rewarded(episode: EpisodeRecord) -> tuple[int, int]:
+    """Of all experiments, those that were rewarded."""
+    return sum(trial.correct for trial in episode[:-1]), len(episode) - 1
+
+
 def made_odd(dimension: str | None = None) -> Measure:
     """Of the experiments that transformed in ``dimension`` (None: in any), those that went on
     to choose what was odd in it: experiments done properly, rewarded or not."""

@@ -1,6 +1,7 @@
 """Running one cell: train, examine, keep. What is finished is kept, whatever happens next."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import time
@@ -14,6 +15,7 @@ import gymnasium
 import torch
 
 import oddoneout  # noqa: F401  (registers the ids)
+from agents import checkpoint
 from agents.actor import AgentPolicy
 from agents.batches import Demonstrations, Several
 from agents.exams import Exam, sit
@@ -55,6 +57,9 @@ class Places:
 
     def finished(self, cell: Cell) -> Path:
         return self.out / "cells" / f"{cell.name}.json"
+
+    def again(self, cell: Cell, seed: int | str) -> Path:
+        return self.out / "again" / f"{cell.name}-{seed}.json"
 
     def demos(self, demos: DemoSet) -> Path:
         return self.work / "demos" / demos.name
@@ -98,14 +103,24 @@ def load_finished(cell: Cell, places: Places) -> dict[str, Any] | None:
     """The cell's results, if it is finished.
 
     Raises:
-        ValueError: if the file found there was made with another plan.
+        ValueError: if the file found there was made with another plan, or lacks exams.
     """
     path = places.finished(cell)
     found = read_json(path)
-    if found is not None and found.get("digest") != cell.digest:
+    if found is None:
+        return None
+    if not isinstance(found, dict) or "digest" not in found:
+        raise ValueError(f"{path} holds no cell's results: delete it to make it again")
+    if found["digest"] != cell.digest:
         raise ValueError(
             f"{path} was made with other sizes or another plan: use the sizes it was made with, "
             "another --out, or delete it to make it again"
+        )
+    held = {name: len(exam["episodes"]) for name, exam in found.get("exams", {}).items()}
+    if held != (planned := {room.name: cell.episodes for room in cell.rooms}):
+        raise ValueError(
+            f"{path} is damaged: its exams hold {held} episodes, where {planned} were planned; "
+            "delete it to make it again"
         )
     return found
 
@@ -212,6 +227,7 @@ def run_cell(
     run.mkdir(parents=True, exist_ok=True)
     with holding(run):
         began = time.monotonic()
+        codes = _noted(run / "code.json", common.code_version())
         cost: dict[str, Any] = {}
         curve: list[dict[str, float]] = []
         machine = Machine.this()
@@ -225,15 +241,20 @@ def run_cell(
             curve = _curve(run / "metrics.jsonl")
             machine = Machine.this(trainer.ranks.device)
         exams = {}
+        made_by = {"code": common.code_version(), "weights": _weights(run)}
         for i, room in enumerate(cell.rooms):
             path = run / f"exam-{room.name}.json"
-            exams[room.name] = read_json(path) or examine(policy, room, cell.episodes, cell.seed)
-            write_json(path, exams[room.name])
+            exam = read_json(path)
+            if exam is None or exam.get("made_by") != made_by:
+                exam = examine(policy, room, cell.episodes, cell.seed)
+                write_json(path, {**exam, "made_by": made_by})
+            exams[room.name] = {k: v for k, v in exam.items() if k != "made_by"}
             report(_TRAINING_SHARE + (1.0 - _TRAINING_SHARE) * (i + 1) / len(cell.rooms))
         results = {
             "name": cell.name,
             "digest": cell.digest,
             "plan": cell.plan,
+            "made_by": {**made_by, "code": codes},
             "sets": [demos.name for demos in cell.sets],
             "cost": {**cost, "session_minutes": (time.monotonic() - began) / 60.0},
             "machine": asdict(machine),
@@ -241,6 +262,41 @@ def run_cell(
             "curve": curve,
         }
         write_json(places.finished(cell), results)
+
+
+def examine_again(cell: Cell, places: Places, seed: int) -> Path:
+    """Examine a finished cell's agent in rooms of another seed, and keep what was found.
+
+    For agents by whose exams something was chosen since: of a method that was changed until these
+    went well, they say too much.
+
+    Raises:
+        FileNotFoundError: if the agent is not there any more.
+    """
+    run, path = places.run(cell), places.again(cell, seed)
+    agent, _ = checkpoint.load_agent(run)
+    weights = _weights(run)
+    if weights is None:
+        raise FileNotFoundError(f"{run} holds no finished agent")
+    policy = AgentPolicy(agent, cell.temperature)
+    exams = {room.name: examine(policy, room, cell.episodes, seed) for room in cell.rooms}
+    made_by = {"code": [common.code_version()], "weights": weights}
+    found = {"name": cell.name, "digest": cell.digest, "plan": cell.plan, "made_by": made_by}
+    write_json(path, {**found, "exams": exams})
+    return path
+
+
+def _weights(run: Path) -> str | None:
+    """Digest of the finished agent's file; None where nothing was trained."""
+    path = run / checkpoint.FINAL
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else None
+
+
+def _noted(path: Path, code: str) -> list[str]:
+    """Which code has worked on a run so far, this one included."""
+    codes = [*(read_json(path) or []), code]
+    write_json(path, list(dict.fromkeys(codes)))
+    return list(dict.fromkeys(codes))
 
 
 def baseline(name: str) -> Policy:

@@ -149,7 +149,7 @@ def _bars(shown: Experiment, rows: Sequence[Row], path: Path) -> Path:
         _plain(axes)
     made = any("made odd" in name for name in shown.bars)
     grid[0, 0].set_ylabel(
-        "share of episodes (made odd: of experiments)" if made else "share of episodes"
+        "share of episodes (made odd: of such transforms)" if made else "share of episodes"
     )
     _legend(figure, grid)
     figure.savefig(path)
@@ -220,7 +220,8 @@ def _lines(axes: Any, row: Row, measure: Sequence[str], color: str) -> None:
         shortest = min(len(y) for y in values)
         x = np.mean([x[:shortest] for x in frames], axis=0)
         y = np.mean([y[:shortest] for y in values], axis=0)
-        axes.plot(x, y, color=color, linewidth=2.0, marker=".", label=row.arm)
+        label = row.arm if len(measure) == 1 else f"{row.arm} (mean of the three)"
+        axes.plot(x, y, color=color, linewidth=2.0, marker=".", label=label)
 
 
 def _levels(axes: Any, rows: Sequence[Row], subject: str, room: str, blind: bool) -> None:

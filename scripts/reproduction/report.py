@@ -14,6 +14,7 @@ from scripts.reproduction.tables import SHOWN, TERMS, Column, Experiment, Row, d
 
 NOTES: Final = "notes.md"  # an author's own words, kept beside the report and put into it
 _NONE: Final = "-"
+_MAIN: Final = 4  # how many of an experiment's columns are listed for every agent: the first
 #: What is reported of speaking: the outcome as foretold at the step of choosing, before the reward.
 _SAID: Final = ("properties", "outcome", "foretold")
 
@@ -69,7 +70,7 @@ def write(
         parts.append(notes.read_text(encoding="utf-8").strip())
     for name, found in done.items():
         parts.append(_section(SHOWN[name], found, places, figures.get(name, ())))
-    parts.append(_cells(plans, results, places))
+    parts += [_again(plans, results, places), _cells(plans, results, places)]
     path = places.out / "report.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
@@ -117,8 +118,9 @@ def _head(
         "(Basic: *full_whole* and untold ones do), with the same moves where the arms' expert is "
         "the same. Claims are judged by "
         "their point estimates. Rows of what an agent says are of the first room only. "
-        "*repeat_slot* goes to the object of that number which brought the last reward: above "
-        "chance it would show that numbers tell of answers.",
+        "*repeat_slot* goes to the object of that number which brought the last reward, and at "
+        "random before there was any. (That numbers do not tell of answers is tested by counting: "
+        "tests/test_leaks.py.)",
         "",
         "Sizes: " + ", ".join(f"{k} {v}" for k, v in asdict(sizes).items()) + ".",
     ]
@@ -220,7 +222,7 @@ def _cells(
             lines.append(
                 (
                     cell.name,
-                    _listed(row, [c for c in columns if c.name in _main(columns)]),
+                    _listed(row, columns[:_MAIN]),
                     f"{episodes:,} episodes, {_short(frames)} frames, {minutes:.1f} min",
                     _short(found["cost"]["frames"]),
                     f"{found['cost']['minutes']:.1f}",
@@ -233,8 +235,32 @@ def _cells(
     return "## Every agent\n\n" + table(header, lines)
 
 
-def _main(columns: Sequence[Column]) -> list[str]:
-    return [column.name for column in columns[:4]]
+def _again(
+    plans: Mapping[str, Sequence[Cell]], results: Mapping[str, Mapping[str, Any]], places: Places
+) -> str:
+    """What agents reached in rooms of other seeds, beside what they had reached before."""
+    lines = []
+    for name, cells in plans.items():
+        for cell in cells:
+            anywhere = places.again(cell, "*")
+            for path in sorted(anywhere.parent.glob(anywhere.name)):
+                found = read_json(path)
+                if cell.name not in results or found.get("digest") != cell.digest:
+                    continue
+                (seed,) = {exam["seed"] for exam in found["exams"].values()}
+                first, again = (
+                    Row(cell.subject, cell.arm, (of,)) for of in (results[cell.name], found)
+                )
+                for column in SHOWN[name].columns(cell.subject)[:_MAIN]:
+                    values = (shown(row.estimate(column)) for row in (first, again))
+                    lines.append((cell.name, column.name, *values, str(seed)))
+    if not lines:
+        return ""
+    return (
+        "## Again, in other rooms\n\nBy the exams above, choices may have been made (the notes "
+        "say which): these agents were examined once more, in rooms of a seed that nobody had "
+        "looked at.\n\n" + table(("cell", "in", "above", "again", "seed"), lines)
+    )
 
 
 def _listed(row: Row, columns: Sequence[Column]) -> str:

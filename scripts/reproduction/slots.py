@@ -30,8 +30,7 @@ class RepeatSlotPolicy:
     last reward; to a random one until there was a reward. Where it may, it first transforms
     that object in a random dimension, and then chooses it.
 
-    It finds its way by the privileged view. Above chance in a test it would show that slots
-    tell of answers.
+    It finds its way by the privileged view.
     """
 
     def __init__(self) -> None:

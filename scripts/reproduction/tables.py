@@ -160,6 +160,7 @@ def _hard_columns(subject: str) -> tuple[Column, ...]:
         Column("hard_seen: test", "hard_seen", analysis.success),
         Column("hard_any: test", "hard_any", analysis.success),
         Column("hard: made odd in it", "hard", analysis.made_odd(subject)),
+        Column("hard: rewarded", "hard", analysis.rewarded),
         *rest,
     )
 
@@ -173,12 +174,13 @@ TERMS: Final = (
     "*exp. k*: the k-th experiment was rewarded (who tests one dimension after the other "
     "reaches 0.33, 0.67, 1.00). *share of return*: of the 13 that an episode can bring. *made "
     "odd*: of the experiments that transformed an object, those that chose what was odd by it; "
-    "*in it*: of transforms in the row's dimension only. *informative*: of the experiments "
-    "before which the agent's own rewards had not yet shown the dimension, those that ruled one"
-    " out. *goes on with it*: of the experiments after that, those that used it. *found out*: "
-    "they had shown it before the test. *test follows*: of these tests, those that chose by "
-    "what had been shown: by *a reward*, or by *two failures* that left one dimension. The "
-    "expert's last experiment always succeeds, so that imitators might merely repeat it; hence "
+    "*in it*: of transforms in the row's dimension only. *rewarded*: of all experiments, those "
+    "that were (an expert's: 0.67, as it does not know the dimension at first). *informative*: of "
+    "the experiments before which the agent's own rewards had not yet shown the dimension, those "
+    "that ruled one out. *goes on with it*: of the experiments after that, those that used it. "
+    "*found out*: they had shown it before the test. *test follows*: of these tests, those that "
+    "chose by what had been shown: by *a reward*, or by *two failures* that left one dimension. "
+    "The expert's last experiment always succeeds, so that imitators might merely repeat it; hence "
     "*one try*, an exam with a single experiment: after it failed, does the test avoid what "
     "failed?"
 )
