@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 from typing import Final
 
 import numpy as np
@@ -44,19 +44,14 @@ class _Draft:
     in_play: tuple[tuple[Dimension, tuple[Value, Value]], ...]
     columns: dict[Dimension, list[Value]]
 
-    def combinations(self, transforms: bool) -> set[tuple[Value, ...]]:
-        """Every combination of core values that an object can show in the trial."""
-        shown = set(zip(*(self.columns[d] for d in CORE_DIMENSIONS), strict=True))
-        if not transforms:
-            return shown
-        reached = set(shown)
+    def combinations(self) -> Iterator[tuple[Value, ...]]:
+        """Every combination of the core values in play, whether or not an object shows it.
+
+        If only those that are shown had to be allowed, a split would favor other looks for who is
+        odd than for who is not, and a look would tell of its object's part.
+        """
         pairs = dict(self.in_play)
-        for i, dimension in enumerate(CORE_DIMENSIONS):
-            first, second = pairs[dimension]
-            for values in shown:
-                other = second if values[i] == first else first
-                reached.add((*values[:i], other, *values[i + 1 :]))
-        return reached
+        return product(*(pairs[d] for d in CORE_DIMENSIONS))
 
 
 def _draft(spec: TrialSpec, in_play: tuple[Dimension, ...], numbers: list[int]) -> _Draft:
@@ -98,7 +93,7 @@ def sample_trial(spec: TrialSpec, split: Split, rng: np.random.Generator) -> Tri
     """
     for draft in _drafts(spec, 1 if split is Split.ALL else _BATCH, rng):
         if split is Split.ALL or all(
-            allows_values(split, *values) for values in draft.combinations(spec.transforms > 0)
+            allows_values(split, *values) for values in draft.combinations()
         ):
             return Trial(
                 things=tuple(

@@ -1,7 +1,7 @@
 """Laws of sampling, over all levels, arguments and seeds."""
 
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -140,6 +140,9 @@ def test_two_values_are_in_play_and_everything_shown_stays_in_its_split(
             if trial.transforms:
                 shown += [trial.switched(thing, dimension) for thing in trial.things]
         assert all(allows(split, thing) for thing in shown)
+        # What is not shown is allowed, too: else looks that fit the split would mark the odd one.
+        core = product(*(pairs[d] for d in CORE_DIMENSIONS))
+        assert all(allows_values(split, *values) for values in core)
         if name != "Basic":
             assert len({thing.size for thing in trial.things}) == 1
 
