@@ -10,13 +10,13 @@ from agents.precision import Precision
 from oddoneout.actions import Action
 from oddoneout.rules import language
 
-#: Stride of the first convolution of the "conv" and "opponent" encoders.
+#: Stride of the first convolution of all encoders but "resnet18".
 STEM = 4
 
 #: A run's seed makes room for its steps and processes in one number of 63 bits.
 MOST_SEED = 2**32 - 1
 
-Encoder = Literal["conv", "opponent", "resnet18"]
+Encoder = Literal["conv", "opponent", "keyhole", "resnet18"]
 
 
 def _at_least(config: Any, name: str, lowest: int) -> None:
@@ -74,8 +74,11 @@ class AgentConfig:
         sentence_words: length to which explanations are encoded.
         instruction_words: length to which instructions are encoded.
         encoder: "conv" (small residual network), "opponent" (two of them, for brightness and
-            for color) or "resnet18" (torchvision's, untrained).
-        channels: channels of each stage of the "conv" encoder, or of both of "opponent".
+            for color), "keyhole" (one for color; brightness is seen a few pixels at a time, so that
+            textures are known on shapes that they were never seen on) or "resnet18" (torchvision's,
+            untrained).
+        channels: channels of each stage of the "conv" encoder, of both of "opponent", or of the one
+            for color of "keyhole".
         width: width of the memory and of the state.
         layers: transformer layers of the memory.
         heads: attention heads of each layer.

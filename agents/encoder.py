@@ -12,7 +12,12 @@ _DARK = 6.0
 
 def build_encoder(config: AgentConfig) -> nn.Module:
     """The encoder that the config names: uint8 (N, H, W, 3) -> (N, width)."""
-    encoders = {"conv": ConvEncoder, "opponent": OpponentEncoder, "resnet18": ResNetEncoder}
+    encoders = {
+        "conv": ConvEncoder,
+        "opponent": OpponentEncoder,
+        "keyhole": KeyholeEncoder,
+        "resnet18": ResNetEncoder,
+    }
     return encoders[config.encoder](config)
 
 
@@ -144,6 +149,57 @@ class OpponentEncoder(nn.Module):
         brightness, color = to_opponents(images)
         maps = self.brightness(brightness).flatten(1), self.color(color).flatten(1)
         return self.norm(self.out(torch.cat(maps, 1)))
+
+
+class KeyholeEncoder(nn.Module):
+    """`Stages` over color, and brightness through keyholes.
+
+    Who sees a whole object sees a texture *on a shape*, and learns just that where demonstrations
+    hold some combinations only. A keyhole of `SIDE` pixels shows a texture, and of the shape no
+    more than an edge. Every place has one; which of them are read, `READERS` at a time, is for the
+    network of color to say, which sees silhouettes and no texture. What they show fills `SHARE` of
+    the features (docs/training.md has the measurement).
+
+    Local features, pooled: W. Brendel & M. Bethge, "Approximating CNNs with bag-of-local-features
+    models works surprisingly well on ImageNet", ICLR 2019.
+    """
+
+    SIDE = 7
+    READERS = 4
+    SHARE = 1 / 4
+
+    def __init__(self, config: AgentConfig) -> None:
+        super().__init__()
+        self.color = Stages(3, config)
+        seen = config.channels[-1]
+        self.keyholes = nn.Sequential(
+            Standardized(1, seen, self.SIDE, 2),
+            nn.ReLU(inplace=True),
+            Standardized(seen, seen, 1),
+            nn.ReLU(inplace=True),
+        ).to(memory_format=torch.channels_last)
+        self.where = nn.Conv2d(seen, self.READERS, 1)
+        # As a vector, which the optimizer takes for the bias that it is.
+        self.usual = nn.Parameter(torch.zeros(self.READERS * (self.color.outputs // seen)))
+        textures = int(config.width * self.SHARE)
+        self.out = nn.Linear(self.color.outputs, config.width - textures)
+        self.norm = nn.LayerNorm(config.width - textures)
+        self.read = nn.Sequential(
+            nn.LayerNorm(self.READERS * seen),
+            nn.Linear(self.READERS * seen, config.width // 2),
+            nn.ReLU(inplace=True),
+            nn.Linear(config.width // 2, textures),
+            nn.LayerNorm(textures),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        brightness, color = to_opponents(images)
+        objects = self.color(color)
+        places = self.where(objects).flatten(2) + self.usual.view(self.READERS, -1)
+        shown = F.adaptive_avg_pool2d(self.keyholes(brightness), objects.shape[2:]).flatten(2)
+        weights = places.float().softmax(-1).to(shown.dtype)
+        textures = self.read((weights @ shown.mT).flatten(1))
+        return torch.cat([self.norm(self.out(objects.flatten(1))), textures], 1)
 
 
 class ResNetEncoder(nn.Module):

@@ -22,7 +22,7 @@ def test_any_image_size_becomes_one_vector_per_frame(kind, size):
     assert features.shape == (2, config.width)
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
 def test_frames_do_not_affect_each_other(kind):
     config = tiny(encoder=kind)
     encoder = build_encoder(config)
@@ -31,13 +31,13 @@ def test_frames_do_not_affect_each_other(kind):
     torch.testing.assert_close(encoder(together), alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
 def test_no_frames_are_no_features(kind):
     config = tiny(encoder=kind)
     assert build_encoder(config)(images(0, config)).shape == (0, config.width)
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
 def test_a_moved_picture_is_another_picture(kind):
     config = tiny(encoder=kind)
     encoder = build_encoder(config)
@@ -47,7 +47,7 @@ def test_a_moved_picture_is_another_picture(kind):
     assert (encoder(picture) - encoder(moved)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
 def test_pictures_are_left_as_they_were(kind):
     config = tiny(encoder=kind)
     given = images(2, config)
@@ -56,7 +56,7 @@ def test_pictures_are_left_as_they_were(kind):
     assert torch.equal(given, before)
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
 def test_autocast_agrees_roughly_with_float32(kind):
     config = tiny(encoder=kind)
     encoder, given = build_encoder(config), images(4, config)
