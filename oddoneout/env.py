@@ -150,7 +150,16 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64], EzPickle):
         """Put a hand-made or sampled episode on stage, at its beginning.
 
         For tests and analysis; ``reset`` does this with a sampled one.
+
+        Raises:
+            ValueError: without the decoys that ``explanations="shuffled"`` speaks of.
         """
+        needed = len(episode.trials) if self._settings.explanations is Speech.SHUFFLED else 0
+        if len(episode.decoys) < needed:
+            raise ValueError(
+                'explanations="shuffled" needs one decoy for each trial of an episode: '
+                f"{len(episode.decoys)} for {needed} (see oddoneout.episode.Decoy)"
+            )
         self._episode = episode
         self._over = False
         self._reward = 0.0
@@ -211,7 +220,7 @@ class OddOneOutEnv(gymnasium.Env[dict[str, Any], np.int64], EzPickle):
         if self._window is not None:
             self._window.close()
             self._window = None
-        self._over = True
+        self._episode = None  # closed: nothing can be stepped or rendered before the next reset
 
     # -- beyond Gymnasium --------------------------------------------------------------------
 

@@ -214,7 +214,8 @@ class Scores:
             },
             "interval_method": "95%; shares of episodes: Wilson; means and sentence accuracies: "
             f"percentile bootstrap over episodes, {_RESAMPLES} resamples, fixed generator "
-            "(sentences all right or all wrong: Wilson, of episodes)",
+            "(sentences all right or all wrong: Wilson, of episodes; means of equal values have no "
+            "width)",
             "versions": dict(self.versions),
         }
 
@@ -429,7 +430,9 @@ def summarize(
         steps=ratio(steps, [float(score.trials) for score in scores]),
         episode_steps=mean(steps),
         experiments=tuple(
-            share(sum(score.experiments[i] for score in scores), total) for i in range(rounds)
+            # An episode that was cut short had fewer.
+            share(sum(any(score.experiments[i : i + 1]) for score in scores), total)
+            for i in range(rounds)
         ),
         odd_in=MappingProxyType({name: share(kinds[name], total) for name in ODD_IN}),
         says=MappingProxyType(spoken(scores)),

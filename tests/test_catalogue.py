@@ -250,6 +250,19 @@ def test_render_shows_the_room(id: str) -> None:
     assert frame.shape[0] >= 480
     assert frame.std() > 10
     env.close()
+    for act in (env.unwrapped.render, lambda: env.unwrapped.step(Action.NOOP)):
+        with pytest.raises(RuntimeError, match="reset"):
+            act()
+
+
+def test_shuffled_explanations_need_decoys() -> None:
+    env = gymnasium.make("OddOneOut/Basic-v0", explanations="shuffled")
+    env.reset(seed=0)
+    level = CATALOGUE["Basic"]
+    plain = sample_episode(level, parse_settings(level, {}), np_random(0)[0])
+    with pytest.raises(ValueError, match="one decoy for each trial of an episode: 0 for 1"):
+        env.unwrapped.play(plain)  # type: ignore[attr-defined]
+    env.close()
 
 
 WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (

@@ -256,6 +256,12 @@ def test_running_out_of_steps_is_no_choice_and_no_success() -> None:
     assert scores.mean_return.value == 0.0
 
 
+def test_episodes_that_are_cut_short_had_fewer_experiments() -> None:
+    env = "OddOneOut/Intervention-v0"
+    cut = evaluate(RandomPolicy(), env, {"max_episode_steps": 150}, episodes=4, seed=0)
+    assert [len(cut.experiments), cut.success.value] == [2, 0.0]
+
+
 def test_progress_counts_every_episode() -> None:
     done: list[int] = []
     evaluate(RandomObjectPolicy(), BASIC, episodes=3, seed=0, slots=2, progress=done.append)

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import multiprocessing
+import operator
 import os
 import signal
 import time
@@ -80,6 +81,8 @@ class Recipe:
     shard_episodes: int = SHARD_EPISODES
 
     def __post_init__(self) -> None:
+        for name in ("episodes", "shard_episodes", "seed"):
+            object.__setattr__(self, name, operator.index(getattr(self, name)))  # NumPy's, too
         for name in ("episodes", "shard_episodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -95,7 +98,9 @@ class Recipe:
         return Manifest(
             env_id=self.env_id,
             env_args=dict(self.env_args),
-            policy=f"{self.make_policy.__module__}:{self.make_policy.__qualname__}",
+            # A script that starts workers has another name in these.
+            policy=f"{self.make_policy.__module__.replace('__mp_main__', '__main__')}:"
+            f"{self.make_policy.__qualname__}",
             policy_args=dict(self.policy_args),
             seed=self.seed,
             episodes=self.episodes,

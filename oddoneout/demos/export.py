@@ -90,5 +90,6 @@ def _one_more(rows: np.ndarray) -> np.ndarray:
 def _endings(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     """Terminations and truncations: an episode ends by explaining its last choice, or is cut."""
     last = np.arange(len(trajectory)) == len(trajectory) - 1
-    explained = bool(trajectory.told.explaining[-1])
+    tested = bool(trajectory.choices) and trajectory.choices[-1].test
+    explained = tested and bool(trajectory.told.explaining[-1])
     return last & explained, last & (not explained)

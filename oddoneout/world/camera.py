@@ -84,20 +84,22 @@ class Camera:
         """The room with the agent in it: uint8 (height, width, 3); see ``World.present``."""
         if view not in VIEWS:
             raise ValueError(f"view must be one of {', '.join(VIEWS)}, got {view!r}")
+        if min(height, width) < 1:
+            raise ValueError(f"height and width must be at least 1, got {height} and {width}")
         studio = self._studio
         if studio is None or not studio.is_here():
             studio = self._open()
-        studio.make_current()
-        context = studio.fine(height, width)
         if self._shown is None:
             self._shown = mujoco.MjvScene(self._scene.model, _MAX_GEOMS)
         camera = _overhead() if view == "overhead" else _shoulder(data)
         option, rect = _option(_SHOWN), mujoco.MjrRect(0, 0, width, height)
         buffer = np.empty((height, width, 3), np.uint8)
-        self._scene.draw(_ALL_OBJECTS)
-        _update(self._scene.model, data, option, None, camera, _EVERYTHING, self._shown)
-        _bind(context)
+        studio.make_current()
         try:
+            context = studio.fine(height, width)  # making it binds its frame buffer
+            self._scene.draw(_ALL_OBJECTS)
+            _update(self._scene.model, data, option, None, camera, _EVERYTHING, self._shown)
+            _bind(context)
             _render(rect, self._shown, context)
             _read(buffer, None, rect, context)
         finally:

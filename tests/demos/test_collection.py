@@ -1,15 +1,22 @@
+import contextlib
 import errno
+import json
 import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from oddoneout.baselines import RandomPolicy
 from oddoneout.demos.collection import CollectionError, Progress, Recipe, collect
 from oddoneout.demos.manifest import StorageError, read_manifest, write_manifest
+from oddoneout.demos.rollout import Policy
 from oddoneout.demos.storage import Dataset
 from oddoneout.rules.splits import Stream, episode_seed
 from tests.demos import fakes
@@ -302,3 +309,15 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
         replace(RECIPE, episodes=0)
     with pytest.raises(ValueError, match="seed must lie in"):
         replace(RECIPE, seed=-1)
+
+
+def test_numpys_integers_will_do_and_a_scripts_own_policy_keeps_its_name() -> None:
+    def mine(options: Mapping[str, Any]) -> Policy:
+        return RandomPolicy()
+
+    mine.__module__, mine.__qualname__ = "__mp_main__", "mine"  # as in a worker of a script
+    recipe = replace(RECIPE, seed=np.int64(3), make_policy=mine)
+    with contextlib.closing(recipe.make_env()) as env:
+        manifest = recipe.manifest(env)
+    assert json.dumps(manifest.seed) == "3"
+    assert manifest.policy == "__main__:mine"

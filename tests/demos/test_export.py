@@ -62,6 +62,10 @@ def test_an_episode_that_ends_without_a_choice_is_truncated(
     assert np.asarray(buffer.terminations).tolist() == (last if explained else never)
     assert np.asarray(buffer.truncations).tolist() == (never if explained else last)
 
+    # Cut from outside while an experiment is explained: that was not the end.
+    early = replace(cut, choices=tuple(replace(choice, test=False) for choice in cut.choices))
+    assert np.asarray(next(episodes([early])).truncations).tolist() == last
+
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_script_exports(dataset: Dataset, tmp_path: Path) -> None:

@@ -159,6 +159,18 @@ def test_a_presentation_leaves_the_agents_view_as_it_was():
     world.close()
 
 
+def test_a_presentation_that_fails_leaves_the_agents_view_as_it_was():
+    world = World((48, 48))
+    world.place(FOUR, watching())
+    before = world.image()
+    with pytest.raises(ValueError, match="height and width must be at least 1, got 480 and -5"):
+        world.present(480, -5)
+    with pytest.raises(MemoryError):
+        world.present(10**7, 10**7)
+    np.testing.assert_array_equal(world.image(), before)
+    world.close()
+
+
 def test_an_unknown_view_is_refused_with_the_allowed_ones():
     world = World((32, 32))
     world.place(FOUR, watching())
