@@ -149,7 +149,8 @@ def _bars(shown: Experiment, rows: Sequence[Row], path: Path) -> Path:
         _plain(axes)
     made = any("made odd" in name for name in shown.bars)
     grid[0, 0].set_ylabel(
-        "share of episodes (made odd: of such transforms)" if made else "share of episodes"
+        "share of episodes (made odd: of such transforms)" if made else "share of episodes",
+        fontsize=8,
     )
     _legend(figure, grid)
     figure.savefig(path)
