@@ -107,8 +107,9 @@ class AgentPolicy:
             torch.from_numpy(settled).to(self.device),
             self._cache,
         )
-        said = self.agent.speak(states[rows]).cpu().numpy() if self.speak else None
-        foretold = self.agent.foretell(states[rows]).cpu().numpy() if self.speak else None
+        said = foretold = None
+        if self.speak:
+            said, foretold = self.agent.speak(states[rows]).cpu().numpy()
         likely = logits[rows].double().softmax(-1).cpu().numpy()
         decisions = []
         for i, moment in enumerate(moments):

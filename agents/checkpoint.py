@@ -71,6 +71,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Meta) -> None:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except SafetensorError as error:  # its own word for a disk that is full
+        raise OSError(f"{path} could not be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -104,8 +106,20 @@ def read(path: Path) -> tuple[dict[str, Tensor], Meta]:
                 raise CheckpointError(f"{path} is not a checkpoint of this package")
             meta = _meta(path, json.loads(header))
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged, or no checkpoint: {error}") from error
+    except CheckpointError:
+        raise
+    # What is not there, of another type or out of range, at any depth.
+    except (
+        SafetensorError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise CheckpointError(
+            f"{path} is damaged, or no checkpoint: {type(error).__name__}: {error}"
+        ) from error
 
 
 def load_agent(path: Path | str, image_size: tuple[int, int] | None = None) -> tuple[Agent, Meta]:

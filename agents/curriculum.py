@@ -72,7 +72,7 @@ class Curriculum:
         self._features, self._passes, self._say = run / FEATURES, passes, say
         episodes = (demonstrations.episode(i) for i in range(len(demonstrations)))
         said = (text for episode in episodes for text in episode.told.explanations)
-        self._apart = unmet(said) if training.leave_open else None
+        self.apart = unmet(said) if training.leave_open else None
         self.episodes = self._batches(demonstrations, training)
 
     def stream(self, stage: Stage, position: Position) -> Generator[Portion, None, None]:
@@ -106,7 +106,7 @@ class Curriculum:
             ranks=self._ranks.ranks,
             passes=self._passes,
             pin=self._ranks.device.type == "cuda",
-            apart=self._apart,
+            apart=self.apart,
         )
 
     def _encoded(self, anew: bool) -> Encoded:

@@ -84,7 +84,7 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     labels, imitated, decisive = batch.targets.labels, batch.imitated, decisive_steps(batch)
     right = outputs.logits.argmax(-1) == labels
 
-    apart = batch.targets.apart
+    apart = batch.targets.apart if config.leave_open else None
     explanation, silence = explanation_losses(spelling, apart)
     recollection, recollected = recollection_losses(spelling)
     terms = {
@@ -160,12 +160,14 @@ def summed(scores: Tensor, truth: Tensor) -> Tensor:
     return each / max(1, len(truth))
 
 
-def spelled_loss(scores: Tensor, words: Tensor, apart: Tensor) -> Tensor:
+def spelled_loss(scores: Tensor, words: Tensor, apart: Tensor | None) -> Tensor:
     """`summed`, but for words that are left open: scores (N, W, V), words (N, W), apart (V, V)."""
+    if apart is None:
+        return summed(scores, words)
     return summed(scores.masked_fill(left_open(words, apart), -torch.inf), words)
 
 
-def explanation_losses(spelling: Spelling, apart: Tensor) -> tuple[Tensor, Tensor]:
+def explanation_losses(spelling: Spelling, apart: Tensor | None) -> tuple[Tensor, Tensor]:
     """Per sentence where one stands, and of the immediate end where none does."""
     silent = spelling.silent.float()
     silence = F.cross_entropy(

@@ -181,12 +181,13 @@ class Agent(nn.Module):
         return self.policy(states).float(), states, cache
 
     def speak(self, states: Tensor) -> Tensor:
-        """The likeliest sentence, word by word: states (N, D) -> int64 (N, W), 0 = padding."""
-        return self.decoder.speak(self.decoder.state(states))
+        """The likeliest sentences, word by word: states (N, D) -> int64 (2, N, W), 0 = padding.
 
-    def foretell(self, states: Tensor) -> Tensor:
-        """The likeliest explanation of the choice to come: as `speak`."""
-        return self.decoder.speak(self.decoder.ahead(states))
+        Of each state what is said now, and then the explanation of the choice to come.
+        """
+        decoder = self.decoder
+        both = torch.cat([decoder.state(states), decoder.ahead(states)])
+        return decoder.speak(both).unflatten(0, (2, -1))
 
     def _features(self, images: Tensor) -> Tensor:
         """Of pictures; what has been encoded before passes."""

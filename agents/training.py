@@ -326,7 +326,13 @@ class Trainer:
         """Measure held-out demonstrations, and let the agent act."""
         self.agent.eval()
         if self.validation is not None and record is not None:
-            values = measure(self.agent, self.validation, self.config, self.ranks.device)
+            values = measure(
+                self.agent,
+                self.validation,
+                self.config,
+                self.ranks.device,
+                apart=self.curriculum.apart,
+            )
             record.write("validation", self.state.step, self.state.frames, values)
             self.say("held out: " + _listed(values))
         if self.evaluation is not None:
@@ -362,12 +368,18 @@ class Trainer:
         other, meta = checkpoint.load_agent(path)
         ours = self.meta.agent
         deep = ("layers", "deed_layers")
-        free = (*deep, "dropout", "recollect", "trial_memory", "forget_transformed")
+        free = (*deep, "dropout", "recollect", "trial_memory", "forget_transformed", "context")
         alike = replace(ours, **{name: getattr(meta.agent, name) for name in free})
         more = any(getattr(meta.agent, of) > getattr(ours, of) for of in deep)
         if more or meta.agent != alike:
+            theirs, wanted = asdict(meta.agent), asdict(ours)
+            differences = [
+                f"{name} {theirs[name]!r} instead of {wanted[name]!r}"
+                for name in wanted
+                if theirs[name] != wanted[name] and name not in free[len(deep) :]
+            ]
             raise checkpoint.CheckpointError(
-                f"{path} holds an agent of another shape: {meta.agent}, not {ours}"
+                f"{path} holds an agent of another shape: {'; '.join(differences)}"
             )
         # Layers that the other lacks begin as the identity: at first nothing changes.
         weights = self.agent.state_dict()
@@ -415,15 +427,22 @@ def measure(
     config: TrainingConfig,
     device: torch.device | str = "cpu",
     most: int = 64,
+    apart: Tensor | None = None,
 ) -> dict[str, float]:
-    """Losses and accuracies on demonstrations, unchanged, over at most that many batches."""
+    """Losses and accuracies on demonstrations, unchanged, over at most that many batches.
+
+    Args:
+        apart: which words training leaves open (see `agents.unmet`), with `leave_open`.
+    """
     plain = replace(config, shift=0, mirror=0.0, lapse=0.0, seed=0)
-    batches = Batches(demonstrations, agent.config, plain)
+    batches = Batches(demonstrations, agent.config, plain, apart=apart)
     means = progress.Means()
     for portion in itertools.islice(batches.stream(), min(most, len(batches.order.epoch(0)))):
         batch = portion.batches[0].to(device)
         size = named(counts(batch, config))
-        found = losses(agent(batch), batch, config)
+        with autocast(config.precision, torch.device(device)):
+            outputs = agent(batch)
+        found = losses(outputs, batch, config)
         means.add({name: getattr(found, name) for name in size}, size)
     return means.take()
 

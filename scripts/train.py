@@ -130,6 +130,8 @@ def agent_config(preset: str, changes: str, sets: Sequence[Dataset]) -> AgentCon
         values = common.json_object(changes)
         if unknown := sorted(values.keys() - set(known)):
             raise ValueError(f"an agent has no {unknown}; it has {', '.join(known)}")
+        if fixed := sorted(values.keys() & {"actions", "vocabulary", "fingerprint"}):
+            raise ValueError(f"{', '.join(fixed)} are the demonstrations', and cannot be changed")
         return dataclasses.replace(
             PRESETS[preset], **{"image_size": sizes.pop(), **from_json(values)}
         )
@@ -166,6 +168,11 @@ def train(args: Arguments) -> None:
     agent = agent_config(args.preset, args.agent, [*sets, *held_out])
     exams = [Exam.parse(text) for text in args.evaluate]
     for exam in exams:
+        if "image_size" in exam.args:
+            raise common.UserError(
+                f"--evaluate: {exam.env} is shown in the size that the agent sees, whatever "
+                f"image_size says: leave it out, got {exam.args['image_size']!r}"
+            )
         common.tried(exam.env, exam.args, "--evaluate")
         check_room(exam, agent)
     if args.evaluate_episodes < 1 or not args.temperature >= 0:  # no number is not either

@@ -3,6 +3,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from agents import checkpoint
@@ -128,6 +129,39 @@ def test_settings_of_a_later_version_are_refused_by_name(tmp_path, agent):
     )
     with pytest.raises(CheckpointError, match="wings"):
         load_agent(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("agent", None),
+        ("agent", [1, 2]),
+        ("agent", {"width": -1}),
+        ("agent", {"dropout": "much"}),
+        ("vocabulary", None),
+        ("training", {"betas": None}),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_damage(tmp_path, agent, part, value):
+    path = store(tmp_path / "a.safetensors", agent)
+    tensors = {f"agent.{k}": v.contiguous() for k, v in agent.state_dict().items()}
+    whole = {"format": 1, **asdict(meta_of(agent))}
+    damaged = {**whole, part: {**whole[part], **value} if isinstance(value, dict) else value}
+    lacking = {name: values for name, values in whole.items() if name != part}
+    for description in (damaged, lacking, [], None):
+        save_file(tensors, path, {"oddoneout": json.dumps(description)})
+        with pytest.raises(CheckpointError, match=r"a\.safetensors"):
+            load_agent(path)
+
+
+def test_a_full_disk_is_an_error_of_the_systems_kind(tmp_path, agent, monkeypatch):
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", lambda *args, **kwargs: full())
+    with pytest.raises(OSError, match=r"a\.safetensors could not be written: .*No space left"):
+        store(tmp_path / "a.safetensors", agent)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Trap:

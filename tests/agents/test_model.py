@@ -194,15 +194,15 @@ def test_one_batch_is_learnt_by_heart_and_then_spoken():
     with torch.no_grad():
         states = agent.eval()(batch.inputs).states
     valid = batch.inputs.valid
-    said = agent.speak(states[valid])
+    said, _ = agent.speak(states[valid])
     assert torch.equal(said, batch.targets.sentences[batch.targets.told[valid]])
 
 
 def test_nothing_is_said_after_the_end():
     agent = agent_of()
     said = agent.speak(torch.randn(50, agent.config.width, generator=torch.Generator()))
-    assert said.shape == (50, agent.config.sentence_words)
-    ended = (said == 0).cummax(dim=1).values
+    assert said.shape == (2, 50, agent.config.sentence_words)
+    ended = (said == 0).cummax(dim=2).values
     assert said[ended].eq(0).all()
 
 

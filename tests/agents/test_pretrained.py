@@ -35,7 +35,7 @@ def test_every_agent_loads_and_acts(file):
             images, instructions, before, torch.zeros(2), never, never, never, agent.begin(2)
         )
     assert torch.isfinite(logits).all()
-    assert agent.speak(states).shape == (2, agent.config.sentence_words)
+    assert agent.speak(states).shape == (2, 2, agent.config.sentence_words)
 
 
 @pytest.mark.parametrize("dimension", ["color", "shape", "texture"])

@@ -105,6 +105,13 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
             train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=(exam,)))
     with pytest.raises(UserError, match=r"no \['wings'\]; it has image_size, actions"):
         train.train(arguments(stored("a"), out=tmp_path / "run", agent='{"wings": 2}'))
+    with pytest.raises(UserError, match="actions, vocabulary are the demonstrations'"):
+        train.train(
+            arguments(stored("a"), out=tmp_path / "run", agent='{"vocabulary": 9, "actions": 5}')
+        )
+    sized = ('OddOneOut/Basic-v0:{"image_size": 32}',)
+    with pytest.raises(UserError, match=r"in the size that the agent sees, .*got 32"):
+        train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=sized))
     wide = replace(arguments(stored("a"), out=tmp_path / "run"), training=TrainingConfig(shift=16))
     with pytest.raises(ValueError, match="up to 16 pixels"):
         train.train(wide)
