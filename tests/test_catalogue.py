@@ -255,16 +255,6 @@ def test_render_shows_the_room(id: str) -> None:
             act()
 
 
-def test_shuffled_explanations_need_decoys() -> None:
-    env = gymnasium.make("OddOneOut/Basic-v0", explanations="shuffled")
-    env.reset(seed=0)
-    level = CATALOGUE["Basic"]
-    plain = sample_episode(level, parse_settings(level, {}), np_random(0)[0])
-    with pytest.raises(ValueError, match="one decoy for each trial of an episode: 0 for 1"):
-        env.unwrapped.play(plain)  # type: ignore[attr-defined]
-    env.close()
-
-
 WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("Basic", {"dimension": "colour"}, "'color', 'shape', 'texture', 'size'"),
     ("Basic", {"dimension": 1}, "'color'"),

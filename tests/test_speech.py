@@ -7,8 +7,9 @@ import pytest
 import oddoneout  # noqa: F401  (registers the ids)
 from oddoneout.actions import Action
 from oddoneout.env import OddOneOutEnv
+from oddoneout.episode import sample_episode
 from oddoneout.rules.language import outcome, properties, sentence
-from oddoneout.rules.levels import CATALOGUE, Describe, Speech
+from oddoneout.rules.levels import CATALOGUE, Describe, Speech, parse_settings
 from oddoneout.world.geometry import REACH
 from tests.wandering import busy
 
@@ -72,3 +73,12 @@ def test_what_stands_is_what_the_arguments_ask_for(
     assert choices
     assert bool(stood["search"]) == (speech not in (Speech.NONE, Speech.OUTCOME))
     assert bool(stood["explain"]) == (speech not in (Speech.NONE, Speech.PROPERTIES))
+
+
+def test_shuffled_explanations_need_decoys() -> None:
+    env = OddOneOutEnv("Basic", image_size=16, explanations="shuffled")
+    level = CATALOGUE["Basic"]
+    plain = sample_episode(level, parse_settings(level, {}), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="one decoy for each trial of an episode: 0 for 1"):
+        env.play(plain)
+    env.close()
