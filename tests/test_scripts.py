@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,10 @@ def run(script: str, *flags: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     command = [sys.executable, "-m", f"scripts.{script}", *flags]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_a_checkout_names_its_commit() -> None:
+    assert re.fullmatch(r"[0-9a-f]{12}\+?|oddoneout [\w.]+", common.code_version())
 
 
 def test_evaluate_prints_a_table_and_writes_json(tmp_path: Path) -> None:
