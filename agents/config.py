@@ -74,9 +74,8 @@ class AgentConfig:
         sentence_words: length to which explanations are encoded.
         instruction_words: length to which instructions are encoded.
         encoder: "conv" (small residual network), "opponent" (two of them, for brightness and
-            for color), "keyhole" (one for color; brightness is seen a few pixels at a time, so that
-            textures are known on shapes that they were never seen on) or "resnet18" (torchvision's,
-            untrained).
+            for color), "keyhole" (one for color; brightness is seen a few pixels at a time, lest
+            textures be learnt together with shapes) or "resnet18" (torchvision's, untrained).
         channels: channels of each stage of the "conv" encoder, of both of "opponent", or of the one
             for color of "keyhole".
         width: width of the memory and of the state.
