@@ -366,18 +366,15 @@ class Trainer:
     def _begin_from(self, path: Path) -> None:
         """Take over another run's weights, and nothing else of it."""
         other, meta = checkpoint.load_agent(path)
-        ours = self.meta.agent
-        deep = ("layers", "deed_layers")
-        free = (*deep, "dropout", "recollect", "trial_memory", "forget_transformed", "context")
-        alike = replace(ours, **{name: getattr(meta.agent, name) for name in free})
-        more = any(getattr(meta.agent, of) > getattr(ours, of) for of in deep)
-        if more or meta.agent != alike:
-            theirs, wanted = asdict(meta.agent), asdict(ours)
-            differences = [
-                f"{name} {theirs[name]!r} instead of {wanted[name]!r}"
-                for name in wanted
-                if theirs[name] != wanted[name] and name not in free[len(deep) :]
-            ]
+        theirs, ours = asdict(meta.agent), asdict(self.meta.agent)
+        free = {"dropout", "recollect", "trial_memory", "forget_transformed", "context"}
+        free |= {of for of in ("layers", "deed_layers") if theirs[of] <= ours[of]}
+        differences = [
+            f"{name} {theirs[name]!r} instead of {ours[name]!r}"
+            for name in ours
+            if theirs[name] != ours[name] and name not in free
+        ]
+        if differences:
             raise checkpoint.CheckpointError(
                 f"{path} holds an agent of another shape: {'; '.join(differences)}"
             )

@@ -70,7 +70,7 @@ def parse_image_size(image_size: Any) -> tuple[int, int]:
 
 
 def parse_count(name: str, value: Any, *, least: int) -> int:
-    """``value``, a number of environments or processes; numpy's integers become Python's.
+    """``value``, a number of things; numpy's integers become Python's.
 
     Raises:
         ValueError: unless it is an integer from ``least`` up.

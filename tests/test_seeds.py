@@ -1,4 +1,5 @@
-"""What a seed means. A change of anything here is a change of every figure, and needs new ids."""
+"""What a seed means. A change of anything here is a change of every figure, and needs new ids
+once there has been a release."""
 
 import hashlib
 from math import degrees

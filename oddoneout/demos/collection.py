@@ -11,7 +11,6 @@ import functools
 import hashlib
 import importlib.metadata
 import multiprocessing
-import operator
 import os
 import signal
 import time
@@ -24,6 +23,7 @@ from typing import Any, Final
 
 import gymnasium
 
+from oddoneout.arguments import parse_count
 from oddoneout.demos.manifest import (
     MANIFEST,
     Manifest,
@@ -81,12 +81,12 @@ class Recipe:
     shard_episodes: int = SHARD_EPISODES
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "shard_episodes", "seed"):
-            object.__setattr__(self, name, operator.index(getattr(self, name)))  # NumPy's, too
         for name in ("episodes", "shard_episodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         episode_seed(Stream.DEMOS, self.seed, self.episodes - 1)  # refuses what does not fit
+        for name in ("episodes", "shard_episodes", "seed"):  # JSON knows Python's integers only
+            object.__setattr__(self, name, parse_count(name, getattr(self, name), least=0))
 
     def make_env(self) -> gymnasium.Env:
         return gymnasium.make(self.env_id, disable_env_checker=True, **self.env_args)

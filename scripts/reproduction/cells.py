@@ -227,7 +227,8 @@ def run_cell(
     run.mkdir(parents=True, exist_ok=True)
     with holding(run):
         began = time.monotonic()
-        codes = _noted(run / "code.json", common.code_version())
+        code = common.code_version()  # now: the checkout may change while this trains
+        codes = _noted(run / "code.json", code)
         cost: dict[str, Any] = {}
         curve: list[dict[str, float]] = []
         machine = Machine.this()
@@ -241,7 +242,7 @@ def run_cell(
             curve = _curve(run / "metrics.jsonl")
             machine = Machine.this(trainer.ranks.device)
         exams = {}
-        made_by = {"code": common.code_version(), "weights": _weights(run)}
+        made_by = {"code": code, "weights": _weights(run)}
         for i, room in enumerate(cell.rooms):
             path = run / f"exam-{room.name}.json"
             exam = read_json(path)
@@ -274,10 +275,10 @@ def examine_again(cell: Cell, places: Places, seed: int) -> Path:
         FileNotFoundError: if the agent is not there any more.
     """
     run, path = places.run(cell), places.again(cell, seed)
-    agent, _ = checkpoint.load_agent(run)
     weights = _weights(run)
     if weights is None:
         raise FileNotFoundError(f"{run} holds no finished agent")
+    agent, _ = checkpoint.load_agent(run)
     policy = AgentPolicy(agent, cell.temperature)
     exams = {room.name: examine(policy, room, cell.episodes, seed) for room in cell.rooms}
     made_by = {"code": [common.code_version()], "weights": weights}
@@ -294,9 +295,10 @@ def _weights(run: Path) -> str | None:
 
 def _noted(path: Path, code: str) -> list[str]:
     """Which code has worked on a run so far, this one included."""
-    codes = [*(read_json(path) or []), code]
-    write_json(path, list(dict.fromkeys(codes)))
-    return list(dict.fromkeys(codes))
+    codes: list[str] = [*(read_json(path) or []), code]
+    codes = list(dict.fromkeys(codes))
+    write_json(path, codes)
+    return codes
 
 
 def baseline(name: str) -> Policy:

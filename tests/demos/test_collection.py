@@ -307,6 +307,8 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
         collect(tmp_path, RECIPE, workers=0)
     with pytest.raises(ValueError, match="episodes must be at least 1, got 0"):
         replace(RECIPE, episodes=0)
+    with pytest.raises(ValueError, match=r"episodes must be an integer .*, got 1\.5"):
+        replace(RECIPE, episodes=1.5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="seed must lie in"):
         replace(RECIPE, seed=-1)
 
