@@ -16,7 +16,7 @@ STEM = 4
 #: A run's seed makes room for its steps and processes in one number of 63 bits.
 MOST_SEED = 2**32 - 1
 
-Encoder = Literal["conv", "opponent", "keyhole", "resnet18"]
+Encoder = Literal["conv", "opponent", "parts", "resnet18"]
 
 
 def _at_least(config: Any, name: str, lowest: int) -> None:
@@ -74,10 +74,11 @@ class AgentConfig:
         sentence_words: length to which explanations are encoded.
         instruction_words: length to which instructions are encoded.
         encoder: "conv" (small residual network), "opponent" (two of them, for brightness and
-            for color), "keyhole" (one for color; brightness is seen a few pixels at a time, lest
-            textures be learnt together with shapes) or "resnet18" (torchvision's, untrained).
+            for color), "parts" (one for silhouettes, and textures and colors a few pixels at a
+            time: what is seen in one dimension does not depend on the others) or "resnet18"
+            (torchvision's, untrained).
         channels: channels of each stage of the "conv" encoder, of both of "opponent", or of the one
-            for color of "keyhole".
+            for silhouettes of "parts".
         width: width of the memory and of the state.
         layers: transformer layers of the memory.
         heads: attention heads of each layer.
@@ -149,6 +150,8 @@ class AgentConfig:
                 f"width must be a multiple of 2 x heads (rotary positions turn pairs): "
                 f"width={self.width}, heads={self.heads}"
             )
+        if self.encoder == "parts" and self.width < 6:
+            raise ValueError(f"width must be at least 6 for the 'parts' encoder, got {self.width}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         if self.deed_layers:

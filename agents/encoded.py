@@ -92,6 +92,7 @@ def _encode(
     precision: Precision,
     say: Callable[[str], None],
 ) -> None:
+    encoder.eval()  # as when acting: nothing is drawn
     total, views, _ = features.shape
     done, began = 0, time.monotonic()
     told = began

@@ -15,7 +15,7 @@ def build_encoder(config: AgentConfig) -> nn.Module:
     encoders = {
         "conv": ConvEncoder,
         "opponent": OpponentEncoder,
-        "keyhole": KeyholeEncoder,
+        "parts": PartsEncoder,
         "resnet18": ResNetEncoder,
     }
     return encoders[config.encoder](config)
@@ -151,55 +151,82 @@ class OpponentEncoder(nn.Module):
         return self.norm(self.out(torch.cat(maps, 1)))
 
 
-class KeyholeEncoder(nn.Module):
-    """`Stages` over color, and brightness through keyholes.
+class Keyholes(nn.Sequential):
+    """What is seen through a keyhole of `side` pixels, one at every second place.
 
-    Who sees a whole object sees a texture *on a shape*, and learns just that where demonstrations
-    hold some combinations only. A keyhole of `SIDE` pixels shows a texture, and of the shape no
-    more than an edge. Every place has one; which of them are read, `READERS` at a time, is for the
-    network of color to say, which sees silhouettes and no texture. What they show fills `SHARE` of
-    the features (docs/training.md has the measurement).
-
-    Local features, pooled: W. Brendel & M. Bethge, "Approximating CNNs with bag-of-local-features
-    models works surprisingly well on ImageNet", ICLR 2019.
+    Local features: W. Brendel & M. Bethge, "Approximating CNNs with bag-of-local-features models
+    works surprisingly well on ImageNet", ICLR 2019.
     """
 
-    SIDE = 7
+    def __init__(self, before: int, after: int, side: int) -> None:
+        super().__init__(
+            Standardized(before, after, side, 2),
+            nn.ReLU(inplace=True),
+            Standardized(after, after, 1),
+            nn.ReLU(inplace=True),
+        )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class PartsEncoder(nn.Module):
+    """Shape, color and texture, each seen by a network that cannot see the other two.
+
+    Who sees a whole object sees a texture *on a shape*, in a color, and learns just that where
+    demonstrations hold some combinations only. So `Stages` see silhouettes: shares of color, which
+    hold no texture, and in training with red, green and blue in an order of each picture's own, as
+    no shape should be known by its color. They say which places are looked at, `READERS` at a time.
+    What is there is seen through keyholes, which show of a shape no more than an edge: textures
+    through `TEXTURE_SIDE` pixels of brightness, colors through `COLOR_SIDE` pixels of color. Each
+    of the two fills a `SHARE`th of the features (docs/training.md has the measurement).
+    """
+
+    TEXTURE_SIDE = 7
+    COLOR_SIDE = 3
     READERS = 4
-    SHARE = 1 / 4
+    SHARE = 6
 
     def __init__(self, config: AgentConfig) -> None:
         super().__init__()
-        self.color = Stages(3, config)
-        seen = config.channels[-1]
-        self.keyholes = nn.Sequential(
-            Standardized(1, seen, self.SIDE, 2),
-            nn.ReLU(inplace=True),
-            Standardized(seen, seen, 1),
-            nn.ReLU(inplace=True),
-        ).to(memory_format=torch.channels_last)
+        seen, small = config.channels[-1], config.width // self.SHARE
+        self.silhouettes = Stages(3, config)
+        self.textures = Keyholes(1, seen, self.TEXTURE_SIDE)
+        # Of three numbers there is less to tell.
+        few = -(-seen // 3)
+        self.colors = Keyholes(3, few, self.COLOR_SIDE)
         self.where = nn.Conv2d(seen, self.READERS, 1)
         # As a vector, which the optimizer takes for the bias that it is.
-        self.usual = nn.Parameter(torch.zeros(self.READERS * (self.color.outputs // seen)))
-        textures = int(config.width * self.SHARE)
-        self.out = nn.Linear(self.color.outputs, config.width - textures)
-        self.norm = nn.LayerNorm(config.width - textures)
-        self.read = nn.Sequential(
-            nn.LayerNorm(self.READERS * seen),
-            nn.Linear(self.READERS * seen, config.width // 2),
+        self.usual = nn.Parameter(torch.zeros(self.READERS * (self.silhouettes.outputs // seen)))
+        self.out = nn.Linear(self.silhouettes.outputs, config.width - 2 * small)
+        self.norm = nn.LayerNorm(config.width - 2 * small)
+        self.texture, self.color = self._reader(seen, small), self._reader(few, small)
+
+    def _reader(self, shown: int, told: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.LayerNorm(self.READERS * shown),
+            nn.Linear(self.READERS * shown, 4 * told),
             nn.ReLU(inplace=True),
-            nn.Linear(config.width // 2, textures),
-            nn.LayerNorm(textures),
+            nn.Linear(4 * told, told),
+            nn.LayerNorm(told),
         )
 
     def forward(self, images: Tensor) -> Tensor:
         brightness, color = to_opponents(images)
-        objects = self.color(color)
-        places = self.where(objects).flatten(2) + self.usual.view(self.READERS, -1)
-        shown = F.adaptive_avg_pool2d(self.keyholes(brightness), objects.shape[2:]).flatten(2)
-        weights = places.float().softmax(-1).to(shown.dtype)
-        textures = self.read((weights @ shown.mT).flatten(1))
-        return torch.cat([self.norm(self.out(objects.flatten(1))), textures], 1)
+        seen = self.silhouettes(_reordered(color) if self.training else color)
+        places = self.where(seen).flatten(2) + self.usual.view(self.READERS, -1)
+        weights = places.float().softmax(-1).to(seen.dtype)
+
+        def read(maps: Tensor) -> Tensor:
+            shown = F.adaptive_avg_pool2d(maps, seen.shape[2:]).flatten(2)
+            return (weights @ shown.mT).flatten(1)
+
+        return torch.cat(
+            [
+                self.norm(self.out(seen.flatten(1))),
+                self.texture(read(self.textures(brightness))),
+                self.color(read(self.colors(color))),
+            ],
+            1,
+        )
 
 
 class ResNetEncoder(nn.Module):
@@ -253,6 +280,13 @@ def _halved(side: int, times: int) -> int:
     for _ in range(times):
         side = (side + 1) // 2
     return side
+
+
+def _reordered(color: Tensor) -> Tensor:
+    """(N, 3, H, W) with its channels in another order for every picture, drawn by torch."""
+    order = torch.rand(color.shape[:2], device=color.device).argsort(1)[:, :, None, None]
+    moved = color.gather(1, order.expand_as(color))
+    return moved.contiguous(memory_format=torch.channels_last)
 
 
 def _compute_dtype(images: Tensor) -> torch.dtype:

@@ -65,10 +65,13 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_features_stand_for_their_pictures(tmp_path, mirrored):
+@pytest.mark.parametrize(
+    ("mirrored", "encoder"), [(False, "conv"), (True, "conv"), (True, "parts")]
+)
+def test_features_stand_for_their_pictures(tmp_path, mirrored, encoder):
     torch.manual_seed(0)
-    agent, demonstrations = Agent(AGENT).eval(), MadeUp(20)
+    # As in training, where an encoder may draw at random, what no features should depend on.
+    agent, demonstrations = Agent(replace(AGENT, encoder=encoder)).train(), MadeUp(20)
     path = tmp_path / "features.npy"
     features_of(
         demonstrations,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from agents.config import Encoder
-from agents.encoder import Redrawer, build_encoder, to_opponents
+from agents.encoder import PartsEncoder, Redrawer, build_encoder, to_opponents
 from tests.agents.examples import tiny
 
 
@@ -22,32 +22,32 @@ def test_any_image_size_becomes_one_vector_per_frame(kind, size):
     assert features.shape == (2, config.width)
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "parts"])
 def test_frames_do_not_affect_each_other(kind):
     config = tiny(encoder=kind)
-    encoder = build_encoder(config)
+    encoder = build_encoder(config).eval()
     together = images(3, config)
     alone = torch.cat([encoder(frame[None]) for frame in together])
     torch.testing.assert_close(encoder(together), alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "parts"])
 def test_no_frames_are_no_features(kind):
     config = tiny(encoder=kind)
     assert build_encoder(config)(images(0, config)).shape == (0, config.width)
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "parts"])
 def test_a_moved_picture_is_another_picture(kind):
     config = tiny(encoder=kind)
-    encoder = build_encoder(config)
+    encoder = build_encoder(config).eval()
     picture = torch.zeros((1, *config.image_size, 3), dtype=torch.uint8)
     picture[:, 4:10, 4:10] = 255
     moved = picture.roll(8, dims=2)
     assert (encoder(picture) - encoder(moved)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "parts"])
 def test_pictures_are_left_as_they_were(kind):
     config = tiny(encoder=kind)
     given = images(2, config)
@@ -56,10 +56,11 @@ def test_pictures_are_left_as_they_were(kind):
     assert torch.equal(given, before)
 
 
-@pytest.mark.parametrize("kind", ["conv", "opponent", "keyhole"])
+@pytest.mark.parametrize("kind", ["conv", "opponent", "parts"])
 def test_autocast_agrees_roughly_with_float32(kind):
-    config = tiny(encoder=kind)
-    encoder, given = build_encoder(config), images(4, config)
+    torch.manual_seed(0)
+    config = tiny(encoder=kind, width=96)  # the fewer, the likelier that all are nearly the same
+    encoder, given = build_encoder(config).eval(), images(4, config)
     exact = encoder(given)
     with torch.autocast("cpu", torch.bfloat16):
         rough = encoder(given).float()
@@ -99,6 +100,45 @@ def test_color_is_the_same_under_every_pattern():
     assert (striped - dotted).abs().max() < 0.25
     other = to_opponents(painted(CYAN, STRIPES))[1]
     assert (striped - other).abs().amax(1).min() > 0.8
+
+
+def parts(features, config):
+    """Silhouettes, textures and colors, as `PartsEncoder` lays them side by side."""
+    small = config.width // PartsEncoder.SHARE
+    return features.split([config.width - 2 * small, small, small], 1)
+
+
+def test_silhouettes_show_no_texture():
+    config = tiny(encoder="parts", image_size=(16, 16))
+    encoder = build_encoder(config).eval()
+    seen = [parts(encoder(painted(PINK, pattern)), config) for pattern in (STRIPES, DOTS)]
+    (silhouette, texture, _), (same, other, _) = seen
+    assert (silhouette - same).abs().max() < 0.2 * silhouette.abs().max()
+    assert (texture - other).abs().max() > 0.2 * texture.abs().max()
+
+
+def test_textures_show_no_color_and_colors_no_texture():
+    config = tiny(encoder="parts", image_size=(16, 16))
+    encoder = build_encoder(config).eval()
+    with torch.no_grad():
+        encoder.where.weight.zero_()  # looked at alike, wherever the silhouette stands
+    pink, cyan = (parts(encoder(painted(color, STRIPES)), config) for color in (PINK, CYAN))
+    dotted = parts(encoder(painted(PINK, DOTS)), config)
+    assert (pink[1] - cyan[1]).abs().max() < 0.1 < (pink[1] - dotted[1]).abs().max()
+    assert (pink[2] - dotted[2]).abs().max() < 0.2 < (pink[2] - cyan[2]).abs().max()
+
+
+def test_only_in_training_silhouettes_come_in_orders_of_colors_that_torch_draws():
+    config = tiny(encoder="parts")
+    encoder, given = build_encoder(config), images(1, config).expand(12, -1, -1, -1)
+    torch.manual_seed(0)
+    silhouettes, _, _ = parts(encoder(given), config)
+    kinds = (silhouettes[:, None] - silhouettes).abs().amax(-1) < 1e-4
+    assert 1 < len(kinds.unique(dim=0)) <= 6
+    torch.manual_seed(0)
+    assert torch.equal(parts(encoder(given), config)[0], silhouettes)
+    plain = parts(encoder.eval()(given), config)[0]
+    torch.testing.assert_close(plain, plain[:1].expand_as(plain))
 
 
 def test_black_has_a_brightness_and_all_is_about_as_large_as_pixels():
