@@ -180,6 +180,11 @@ def train(args: Arguments) -> None:
             "--evaluate-episodes must be at least 1 and --temperature at least 0, "
             f"got {args.evaluate_episodes} and {args.temperature:g}"
         )
+    if args.evaluate_frames and not exams and not held_out:
+        raise common.UserError(
+            "--evaluate-frames wants something to evaluate by: environments (--evaluate) or "
+            "held-out demonstrations (--validation)"
+        )
     options = {option.name: getattr(args, option.name) for option in dataclasses.fields(RunOptions)}
     evaluation = partial(
         sit, exams=exams, episodes=args.evaluate_episodes, temperature=args.temperature

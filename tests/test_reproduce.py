@@ -351,6 +351,8 @@ def test_a_cell_is_trained_examined_and_kept(places: cells.Places) -> None:
     other = json.loads(exam.read_text()) | {"episodes": ["_c+", "_c+"]}
     exam.write_text(json.dumps(other | {"made_by": {**other["made_by"], "weights": "others"}}))
     cells.run_cell(cell, places, "cpu", say=lambda text: None)
+    exam.write_text("[]")
+    cells.run_cell(cell, places, "cpu", say=lambda text: None)
     once_more = cells.load_finished(cell, places)
     assert once_more is not None
     assert once_more["exams"] == kept["exams"]
@@ -360,6 +362,11 @@ def test_a_cell_is_trained_examined_and_kept(places: cells.Places) -> None:
     found = json.loads(path.read_text())
     assert found["made_by"]["weights"] == kept["made_by"]["weights"]
     assert [exam["seed"] for exam in found["exams"].values()] == [31]
+    # What was found is kept while the agent is the same.
+    path.write_text(json.dumps(found | {"exams": {}}))
+    assert json.loads(cells.examine_again(cell, places, 31).read_text())["exams"] == {}
+    path.write_text(json.dumps(found | {"made_by": {**found["made_by"], "weights": "others"}}))
+    assert json.loads(cells.examine_again(cell, places, 31).read_text()) == found
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"digest": "DIGEST", "exams": {}}'])

@@ -246,7 +246,7 @@ def run_cell(
         for i, room in enumerate(cell.rooms):
             path = run / f"exam-{room.name}.json"
             exam = read_json(path)
-            if exam is None or exam.get("made_by") != made_by:
+            if not isinstance(exam, dict) or exam.get("made_by") != made_by:
                 exam = examine(policy, room, cell.episodes, cell.seed)
                 write_json(path, {**exam, "made_by": made_by})
             exams[room.name] = {k: v for k, v in exam.items() if k != "made_by"}
@@ -266,7 +266,8 @@ def run_cell(
 
 
 def examine_again(cell: Cell, places: Places, seed: int) -> Path:
-    """Examine a finished cell's agent in rooms of another seed, and keep what was found.
+    """Examine a finished cell's agent in rooms of another seed, and keep what was found; what
+    was found of the same agent before stays.
 
     For agents by whose exams something was chosen since: of a method that was changed until these
     went well, they say too much.
@@ -278,6 +279,9 @@ def examine_again(cell: Cell, places: Places, seed: int) -> Path:
     weights = _weights(run)
     if weights is None:
         raise FileNotFoundError(f"{run} holds no finished agent")
+    before = read_json(path)
+    if isinstance(before, dict) and before.get("made_by", {}).get("weights") == weights:
+        return path
     agent, _ = checkpoint.load_agent(run)
     policy = AgentPolicy(agent, cell.temperature)
     exams = {room.name: examine(policy, room, cell.episodes, seed) for room in cell.rooms}

@@ -120,6 +120,8 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
         train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=long))
     with pytest.raises(UserError, match="--threads must be at least 0"):
         train.train(arguments(stored("a"), out=tmp_path / "run", threads=-1))
+    with pytest.raises(UserError, match="--evaluate-frames wants something to evaluate by"):
+        train.train(arguments(stored("a"), out=tmp_path / "run", evaluate_frames=100))
     for changes in ({"evaluate_episodes": 0}, {"temperature": float("nan")}):
         with pytest.raises(UserError, match="--evaluate-episodes must be at least 1"):
             train.train(arguments(stored("a"), out=tmp_path / "run", **changes))
