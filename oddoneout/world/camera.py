@@ -154,6 +154,7 @@ _registry: dict[tuple[int, Pool], "_Studio"] = {}  # (thread, pool) -> studio
 _stranded: list["_Studio"] = []  # closed by another thread; their own may still free them
 _lost: list["_Studio"] = []  # the parent process's: kept from being freed here
 _lock = threading.RLock()
+_threads = threading.local()
 _prepared = False
 
 
@@ -213,6 +214,7 @@ class _Studio:
             if self._alive:
                 _registry.pop((self._thread, self._pool), None)
                 self._alive = False
+            before = self._current()
             try:
                 self.make_current()
             except Exception:  # still current in another thread: each backend has its own error
@@ -222,6 +224,10 @@ class _Studio:
             if self._fine is not None:
                 self._fine.free()
             self._gl.free()
+            # Garbage may be collected in the middle of a picture.
+            for other in list(_registry.values()):
+                if other.is_this_threads() and other._context == before:
+                    other._gl.make_current()
 
     def is_this_threads(self) -> bool:
         """Whether this thread made it, and can make its GL context current."""
@@ -249,8 +255,28 @@ def _enter(pool: Pool) -> _Studio:
         studio = _registry.get(key)
         if studio is None:
             studio = _registry[key] = _Studio(pool, key[0])
+            _threads.end = _ThreadsEnd()
         studio.users += 1
         return studio
+
+
+class _ThreadsEnd:
+    """Goes with its thread, and makes it let go of GL: nobody else could free what it drew with."""
+
+    def __init__(self) -> None:
+        self._thread = os.getpid(), threading.get_ident()
+
+    def __del__(self) -> None:
+        # In a fork the parent's threads end, too, as the one that lives on.
+        if sys.is_finalizing() or self._thread != (os.getpid(), threading.get_ident()):
+            return
+        with contextlib.suppress(Exception):  # each backend has its own error
+            for studio in [studio for studio in _stranded if studio.is_this_threads()]:
+                _stranded.remove(studio)
+                studio.close()
+            from OpenGL import EGL
+
+            EGL.eglReleaseThread()
 
 
 def _close_all() -> None:

@@ -259,6 +259,45 @@ def test_threads_that_take_turns_with_a_world_keep_one_context_each():
         np.testing.assert_array_equal(picture, pictures[0])
 
 
+@pytest.mark.parametrize("closed", ["by its thread's end", "after it"])
+def test_what_a_thread_drew_with_is_freed_though_the_thread_has_ended(closed, monkeypatch):
+    before, freed = set(camera._registry), []
+    reference = World((32, 32))
+    reference.place(FOUR, watching())
+    expected = reference.image()
+    worlds: list[World] = []
+    ready, ending = threading.Event(), threading.Event()
+
+    def draw() -> None:
+        world = World((32, 32))
+        world.place(FOUR, watching())
+        world.image()
+        studio = world._camera._studio
+        free = studio._gl.free
+        monkeypatch.setattr(studio._gl, "free", lambda: (free(), freed.append(1)))
+        worlds.append(world)
+        ready.set()
+        ending.wait(60)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    assert ready.wait(60)
+    if closed == "after it":
+        ending.set()
+        thread.join(60)
+        worlds.pop().close()
+    else:
+        worlds.pop().close()
+        assert camera._stranded
+        ending.set()
+        thread.join(60)
+    assert freed == [1]
+    assert not camera._stranded
+    assert len(set(camera._registry) - before) <= 1  # the reference's own
+    np.testing.assert_array_equal(reference.image(), expected)
+    reference.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_draws_though_another_thread_was_just_starting_gl():
