@@ -1,5 +1,6 @@
 """What a run says while it goes: a line, a file of records, TensorBoard curves."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -39,6 +40,20 @@ class Means:
         return {name: value / weight for name, (value, weight) in found if weight > 0}
 
 
+def records(path: Path) -> list[dict[str, Any]]:
+    """The records of a ``metrics.jsonl``, first to last; none if there is no such file.
+
+    The last line of a run that was killed while it wrote is no JSON; such lines are passed over.
+    """
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return found
+
+
 class Record:
     """The numbers of a run: ``metrics.jsonl``, and TensorBoard curves in ``curves``.
 
@@ -54,10 +69,9 @@ class Record:
 
         self.file = run / "metrics.jsonl"
         if self.file.exists():
-            lines = self.file.read_text().splitlines()
-            kept = [line for line in lines if _stays(line, step, examined)]
+            kept = [record for record in records(self.file) if _stays(record, step, examined)]
             beside = self.file.with_name(f".{self.file.name}")
-            beside.write_text("".join(f"{line}\n" for line in kept))
+            beside.write_text("".join(f"{json.dumps(record)}\n" for record in kept))
             beside.replace(self.file)
         self.curves = SummaryWriter(str(run / "curves"), purge_step=step + 1)
 
@@ -74,11 +88,7 @@ class Record:
         self.curves.close()
 
 
-def _stays(line: str, step: int, examined: bool) -> bool:
-    try:
-        record: Any = json.loads(line)
-    except json.JSONDecodeError:  # the last line of a killed run
-        return False
+def _stays(record: Mapping[str, Any], step: int, examined: bool) -> bool:
     if record["step"] == step and record["kind"] != "train":
         return examined
     return record["step"] <= step

@@ -42,6 +42,18 @@ class Episode:
                 f"{len(self.trials)} trials and {len(self.layouts)} layouts"
             )
 
+    @property
+    def story(self) -> str:
+        """All that decides the episode, in words and rounded numbers: the same on any machine."""
+        parts = [self.dimension.value]
+        for trial in self.trials:
+            parts += [thing[d].value for thing in trial.things for d in Dimension]
+            parts += [value.value for _, values in trial.in_play for value in values]
+        for layout in self.layouts:
+            poses = (*layout.objects, (layout.agent.x, layout.agent.y, layout.agent.heading))
+            parts += [f"{number:.6f}" for pose in poses for number in pose]
+        return " ".join(parts)
+
 
 def sample_episode(level: Level, settings: Settings, rng: np.random.Generator) -> Episode:
     """Draw an episode: first its rules, then its rooms, so that neither tells of the other.

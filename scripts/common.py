@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import gymnasium
 
 import oddoneout  # noqa: F401  (registers the ids)
 from oddoneout.arguments import parse_image_size
+from oddoneout.demos.manifest import write_file
 from oddoneout.demos.rollout import Policy
 from oddoneout.processes import holding
 from oddoneout.rules.levels import CATALOGUE
@@ -107,6 +109,16 @@ def place() -> Place:
             "below the second"
         )
     return Place(int(rank), int(ranks))
+
+
+def one_process(name: str) -> None:
+    """Called by what does not share its work: several processes would all do the same.
+
+    Raises:
+        UserError: if a launcher has started several, saying that ``name`` runs as one.
+    """
+    if (ranks := place().ranks) > 1:
+        raise UserError(f"{name} runs as one process: start it without torchrun, not {ranks} times")
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -361,20 +373,28 @@ def write_json(path: Path, value: Any, indent: int = 2) -> None:
     """Write a file that appears whole or not at all, with the folders that it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=indent) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        write_file(temporary, (json.dumps(value, indent=indent) + "\n").encode())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def code_version() -> str:
-    """Which code this is: the checkout's commit ("+" where files differ from it), else the version
-    of the installed package."""
+    """Which code this is: the checkout's commit, "+" and a digest of what differs from it; of an
+    installed package, its version."""
     here = Path(__file__).parents[1]
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        git = partial(subprocess.run, cwd=here, capture_output=True, text=True, check=True)
-        if Path(git(["git", "rev-parse", "--show-toplevel"]).stdout.strip()).samefile(here):
-            changed = git(["git", "status", "--porcelain", "--untracked-files=no"]).stdout
-            commit = git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
-            return commit + ("+" if changed else "")
+        git = partial(subprocess.run, cwd=here, capture_output=True, check=True)
+        if Path(git(["git", "rev-parse", "--show-toplevel"]).stdout.decode().strip()).samefile(
+            here
+        ):
+            commit = git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.decode().strip()
+            changes = git(["git", "diff", "HEAD", "--", "*.py"]).stdout
+            new = git(["git", "ls-files", "--others", "--exclude-standard", "--", "*.py"]).stdout
+            for name in new.decode().splitlines():
+                changes += (here / name).read_bytes()
+            return f"{commit}+{sha256(changes).hexdigest()[:6]}" if changes else commit
     return f"oddoneout {importlib.metadata.version('oddoneout')}"
 
 

@@ -14,11 +14,15 @@ agents in rooms of a seed that nobody has looked at: by the report's, choices ma
 
 import argparse
 import dataclasses
+import hashlib
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from agents.config import PRESETS as AGENTS
 from agents.config import from_json
@@ -33,10 +37,11 @@ from scripts.reproduction.cells import (
     collect_set,
     collected,
     examine_again,
+    load_again,
     load_finished,
     take_up,
 )
-from scripts.reproduction.plan import Cell, DemoSet, matrix
+from scripts.reproduction.plan import Cell, matrix
 from scripts.reproduction.sizes import EXPERIMENTS, PRESETS, Sizes
 from scripts.reproduction.tables import SHOWN
 
@@ -192,9 +197,7 @@ def command(args: argparse.Namespace, plans: Mapping[str, Sequence[Cell]], sizes
     return " ".join([*words, "--out", str(args.out)])
 
 
-def carry_out(
-    args: argparse.Namespace, places: Places, todo: Sequence[Cell], all_of_it: Sequence[Cell]
-) -> list[str]:
+def carry_out(args: argparse.Namespace, places: Places, todo: Sequence[Cell]) -> list[str]:
     """Collect what is needed and run the cells; the names of those that failed."""
     sets = {demos.name: demos for cell in todo for demos in cell.sets}
     lacking = [demos for demos in sets.values() if not collected(demos, places)]
@@ -203,30 +206,35 @@ def carry_out(
         collect_set(demos, places, args.jobs, Reporter(demos.label))
     for demos in sets.values():
         take_up(demos, places)
-    failed = pool.run_cells(todo, places, args.jobs, args.device, say)
-    if args.discard_demos:
-        needed = {d.name for cell in missing(all_of_it, places) for d in cell.sets}
-        for name, demos in sets.items():
-            if name not in needed:
-                discard(demos, places)
-    return failed
+    return pool.run_cells(todo, places, args.jobs, args.device, say)
 
 
-def discard(demos: DemoSet, places: Places) -> None:
-    """Delete a set that no cell needs any more."""
-    import shutil
+def discard(plan: Sequence[Cell], places: Places) -> None:
+    """Delete the sets that no cell of the plan needs any more."""
+    needed = {demos.name for cell in missing(plan, places) for demos in cell.sets}
+    for name, demos in {demos.name: demos for cell in plan for demos in cell.sets}.items():
+        if name not in needed and places.demos(demos).exists():
+            shutil.rmtree(places.demos(demos))
+            say(f"discarded {demos.label}")
 
-    shutil.rmtree(places.demos(demos), ignore_errors=True)
-    say(f"discarded {demos.label}")
+
+def default_work(out: Path) -> Path:
+    """Where large files go: of every --out its own, though two may have the same last name."""
+    digest = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:6]
+    return Path("runs") / f"reproduce-{out.resolve().name}-{digest}"
 
 
 def reproduce(args: argparse.Namespace) -> None:
     sizes = sized(args.preset, args.sizes)
-    places = Places(args.out, args.work or Path("runs") / f"reproduce-{args.out.name}")
+    common.one_process("scripts.reproduce")
+    places = Places(args.out, args.work or default_work(args.out))
     plans = {name: matrix(name, sizes, args.seeds) for name in args.experiments}
     shown = in_report(sizes, plans, places)
     # Also what only the report needs, before any work is done for it.
-    lacking = missing([cell for plan in shown.values() for cell in plan], places)
+    every = [cell for plan in shown.values() for cell in plan]
+    lacking = missing(every, places)
+    for cell in every:
+        load_again(cell, places)
     todo = [cell for cell in chosen(plans, args.cells) if cell in lacking]
     if args.list:
         waiting = {cell.name for cell in todo}
@@ -234,7 +242,12 @@ def reproduce(args: argparse.Namespace) -> None:
             say(f"{cell.name:32} {'to do' if cell.name in waiting else 'finished'}")
         return
     began = time.monotonic()
+    for folder in (places.out, places.work):
+        folder.mkdir(parents=True, exist_ok=True)
+        common.writable(folder / "report.md")
     if args.again is not None:
+        if args.again in (used := {cell.seed for cell in every}):
+            raise common.UserError(f"--again: exams are of seeds {sorted(used)}: name another")
         look_again(args.again, [c for c in chosen(plans, args.cells) if c not in lacking], places)
         todo = []
     failed: list[str] = []
@@ -242,8 +255,10 @@ def reproduce(args: argparse.Namespace) -> None:
         these = [cell for cell in todo if cell.experiment == name]
         if these:
             say(f"{name}: {len(these)} of {len(plan)} cells to do")
-            failed += carry_out(args, places, these, plan)
+            failed += carry_out(args, places, these)
             write_report(args, places, shown, sizes)
+        if args.discard_demos:
+            discard(plan, places)
     path = write_report(args, places, shown, sizes)
     say(f"wrote {path} after {duration(time.monotonic() - began)}")
     if failed:
@@ -256,16 +271,15 @@ def look_again(seed: int, cells: Sequence[Cell], places: Places) -> None:
     """Examine these cells' agents in rooms of that seed.
 
     Raises:
-        UserError: for a seed by which some cell was examined, or if there is no such agent.
+        UserError: if there is no such agent.
     """
     trained = [cell for cell in cells if cell.training is not None]
     if not trained:
         raise common.UserError("--again: no agent is finished among these cells")
-    if seed in (used := {cell.seed for cell in trained}):
-        raise common.UserError(f"--again: exams were of seeds {sorted(used)}: name another")
+    torch.set_num_threads(1)  # as in the exams before
     for i, cell in enumerate(trained):
         say(f"examining {cell.name} again ({i + 1} of {len(trained)})")
-        say(f"wrote {examine_again(cell, places, seed)}")
+        say(f"found in {examine_again(cell, places, seed)}")
 
 
 def arguments() -> argparse.Namespace:
@@ -304,7 +318,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results to keep")
     parser.add_argument(
-        "--work", type=Path, metavar="DIR", help="large files (runs/reproduce-<name of --out>)"
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="large files (runs/reproduce-<name and digest of --out>)",
     )
     parser.add_argument(
         "--cells",
@@ -313,8 +330,9 @@ def arguments() -> argparse.Namespace:
         metavar="LIST",
         help="only these cells, or arms without their seed's number",
     )
-    parser.add_argument("--list", action="store_true", help="say which cells there are, and stop")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--list", action="store_true", help="say which cells there are, and stop")
+    instead.add_argument(
         "--again",
         type=common.seed_number,
         metavar="SEED",

@@ -27,7 +27,15 @@ from oddoneout.rules.things import Thing
 from oddoneout.rules.trial import Phase, Trial
 from oddoneout.snapshot import Snapshot
 from scripts.common import UserError
-from scripts.reproduce import arguments, chosen, command, in_report, reproduce, sized
+from scripts.reproduce import (
+    arguments,
+    chosen,
+    command,
+    default_work,
+    in_report,
+    reproduce,
+    sized,
+)
 from scripts.reproduction import analysis, cells, figures
 from scripts.reproduction.plan import BASELINES, Cell, DemoSet, Room, matrix
 from scripts.reproduction.records import TrialRecord, decode, record
@@ -357,16 +365,36 @@ def test_a_cell_is_trained_examined_and_kept(places: cells.Places) -> None:
     assert once_more is not None
     assert once_more["exams"] == kept["exams"]
 
+    # In rooms that are no longer those of their seeds.
+    there = places.finished(cell)
+    whole = there.read_text()
+    there.write_text(json.dumps(json.loads(whole) | {"rooms": {}}))
+    with pytest.raises(ValueError, match="other rooms"):
+        cells.load_finished(cell, places)
+    there.write_text(whole)
+
     # In rooms of another seed.
     path = cells.examine_again(cell, places, 31)
     found = json.loads(path.read_text())
     assert found["made_by"]["weights"] == kept["made_by"]["weights"]
     assert [exam["seed"] for exam in found["exams"].values()] == [31]
-    # What was found is kept while the agent is the same.
+    # What was found is kept while plan, code and agent are the same.
     path.write_text(json.dumps(found | {"exams": {}}))
     assert json.loads(cells.examine_again(cell, places, 31).read_text())["exams"] == {}
-    path.write_text(json.dumps(found | {"made_by": {**found["made_by"], "weights": "others"}}))
-    assert json.loads(cells.examine_again(cell, places, 31).read_text()) == found
+    for other in ({"made_by": {**found["made_by"], "weights": "others"}}, {"digest": "other"}):
+        path.write_text(json.dumps(found | other))
+        assert json.loads(cells.examine_again(cell, places, 31).read_text()) == found
+    assert cells.load_again(cell, places) == [found]
+    for damaged in ("", "[]", "{}"):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match="holds no cell's results"):
+            cells.load_again(cell, places)
+
+
+def test_large_files_of_two_outs_lie_apart(tmp_path: Path) -> None:
+    one, other = (default_work(tmp_path / name / "cpu") for name in ("a", "b"))
+    assert one != other
+    assert one == default_work(tmp_path / "b" / ".." / "a" / "cpu")
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"digest": "DIGEST", "exams": {}}'])
@@ -395,11 +423,14 @@ def test_other_demonstrations_in_a_sets_place_are_refused(places: cells.Places) 
 def test_a_set_that_was_found_collected_can_be_collected_anew(places: cells.Places) -> None:
     demos = matrix("basic", TINY)[-1].sets[0]
     cells.collect_set(demos, places, 1, lambda progress: None)
-    places.costs(demos).unlink()
+    places.spent(demos).unlink()
     cells.take_up(demos, places)  # knows nothing of how long it took
+    assert "core_seconds" not in json.loads(places.costs(demos).read_text())
     shutil.rmtree(places.demos(demos))
     cells.collect_set(demos, places, 1, lambda progress: None)
-    assert json.loads(places.costs(demos).read_text())["core_seconds"] >= 0.0
+    elsewhere = dataclasses.replace(places, out=places.out / "other")
+    cells.take_up(demos, elsewhere)  # whoever finds it learns what it has cost
+    assert json.loads(elsewhere.costs(demos).read_text())["core_seconds"] > 0.0
 
 
 class Hasty:

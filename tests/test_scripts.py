@@ -1,6 +1,7 @@
 """The scripts as a user meets them: flags, files, and errors without tracebacks."""
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import pytest
 from agents import checkpoint
 from agents.config import PRESETS, TrainingConfig
 from agents.model import Agent
-from scripts import common
+from scripts import common, probe_perception
 from scripts.play import KEYS, Game, play
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +33,7 @@ def run(script: str, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_checkout_names_its_commit() -> None:
-    assert re.fullmatch(r"[0-9a-f]{12}\+?|oddoneout [\w.]+", common.code_version())
+    assert re.fullmatch(r"[0-9a-f]{12}(\+[0-9a-f]{6})?|oddoneout [\w.]+", common.code_version())
 
 
 def test_evaluate_prints_a_table_and_writes_json(tmp_path: Path) -> None:
@@ -122,6 +123,10 @@ EVALUATE = ("evaluate", "--policy", "random", "--env", BASIC)
         (("benchmark_warp", "--env", "OddOneOut/Nope-v0"), "Nope"),
         (("soak", "--seed", "-1"), "seed"),
         (("probe_perception", "--test", "0"), "at least 1"),
+        (("probe_perception", "--frames", "255"), "--frames must be at least --batch, 256"),
+        (("levels_picture", "--seed", "-1", "--out", "levels.png"), "seed"),
+        (("levels_picture", "--out", "levels.jpg"), "must end in .png"),
+        (("levels_picture", "--out", "no/such/folder/levels.png"), "no/such/folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -161,6 +166,63 @@ def test_a_launcher_that_makes_no_sense_is_refused(
     monkeypatch.setenv("WORLD_SIZE", ranks)
     with pytest.raises(common.UserError, match=f"RANK={rank} and WORLD_SIZE={ranks}"):
         common.place()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("demo",), ("record", "--policy", "random", "--env", BASIC, "--out", "film.png")],
+    ids=lambda flags: flags[0],
+)
+def test_what_does_not_share_its_work_refuses_to_be_several_processes(
+    flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    test_mistakes_are_one_clear_line(
+        flags, f"scripts.{flags[0]} runs as one process", monkeypatch, capsys
+    )
+
+
+def test_processes_that_cannot_meet_are_told_of_torchrun(
+    monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    test_mistakes_are_one_clear_line(EVALUATE, "Start them by torchrun", monkeypatch, capsys)
+
+
+def test_json_that_does_not_fit_on_the_disk_leaves_what_was_there_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "scores.json"
+    common.write_json(path, {"success": 1.0})
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        common.write_json(path, {"success": 0.5})
+    assert list(tmp_path.iterdir()) == [path]
+    assert json.loads(path.read_text()) == {"success": 1.0}
+
+
+def test_the_page_of_perception_tells_how_it_was_made_and_of_what_there_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = probe_perception.Frames(
+        np.zeros((2, 64, 64, 3), np.uint8), np.zeros((2, 4), np.int64), np.array([1.0, 1.5])
+    )
+    monkeypatch.setattr(probe_perception, "render", lambda *args, **kwargs: few)
+    monkeypatch.setattr(probe_perception, "train", lambda *args: None)
+    monkeypatch.setattr(probe_perception, "read", lambda *args: few.labels)
+    flags = ["--batch", "2", "--frames", "2", "--threads", "1", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["probe_perception", *flags])
+    probe_perception.main()
+    text = (tmp_path / "perception.md").read_text()
+    assert "`python -m scripts.probe_perception --frames 2 --batch 2`" in text
+    assert "| 1.20-1.60 | 1 | 1.0000 |" in text
+    assert "| 1.60-2.00 | 0 | - | - | - | - | - |" in text
+    assert "nan" not in text
 
 
 class FakeScreen:

@@ -7,15 +7,16 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 import gymnasium
 import torch
+from gymnasium.utils.seeding import np_random
 
 import oddoneout  # noqa: F401  (registers the ids)
-from agents import checkpoint
+from agents import checkpoint, progress
 from agents.actor import AgentPolicy
 from agents.batches import Demonstrations, Several
 from agents.exams import Exam, sit
@@ -28,10 +29,12 @@ from oddoneout.demos.manifest import StorageError
 from oddoneout.demos.rollout import Policy, Step, rollout
 from oddoneout.demos.storage import Dataset
 from oddoneout.demos.trajectory import Trajectory
+from oddoneout.episode import sample_episode
 from oddoneout.evaluation import EpisodeScore, Transcript, spoken
 from oddoneout.expert import ExpertPolicy
 from oddoneout.processes import holding
 from oddoneout.rules.attributes import Dimension
+from oddoneout.rules.levels import CATALOGUE, parse_settings
 from oddoneout.rules.splits import Stream, episode_seed
 from oddoneout.rules.trial import Phase
 from scripts import common
@@ -66,6 +69,10 @@ class Places:
 
     def costs(self, demos: DemoSet) -> Path:
         return self.out / "demos" / f"{demos.name}.json"
+
+    def spent(self, demos: DemoSet) -> Path:
+        """What the set has cost, beside it: whoever takes it up copies that."""
+        return self.work / "demos" / f"{demos.name}.cost.json"
 
     def run(self, cell: Cell) -> Path:
         return self.work / "runs" / f"{cell.name}-{cell.digest}"
@@ -103,7 +110,8 @@ def load_finished(cell: Cell, places: Places) -> dict[str, Any] | None:
     """The cell's results, if it is finished.
 
     Raises:
-        ValueError: if the file found there was made with another plan, or lacks exams.
+        ValueError: if the file found there was made with another plan, or in rooms as they are
+            no longer, or lacks exams.
     """
     path = places.finished(cell)
     found = read_json(path)
@@ -116,6 +124,11 @@ def load_finished(cell: Cell, places: Places) -> dict[str, Any] | None:
             f"{path} was made with other sizes or another plan: use the sizes it was made with, "
             "another --out, or delete it to make it again"
         )
+    if found.get("rooms", _rooms(cell)) != _rooms(cell):
+        raise ValueError(
+            f"{path} was made when the same seeds gave other rooms: use another --out, or delete "
+            "it to make it again"
+        )
     held = {name: len(exam["episodes"]) for name, exam in found.get("exams", {}).items()}
     if held != (planned := {room.name: cell.episodes for room in cell.rooms}):
         raise ValueError(
@@ -125,13 +138,46 @@ def load_finished(cell: Cell, places: Places) -> dict[str, Any] | None:
     return found
 
 
+def _rooms(cell: Cell) -> dict[str, str]:
+    """Digests of the first rooms of its exams and demonstrations: a plan does not tell what they
+    look like."""
+    wanted = {f"exam {room.name}": (room.env, room.args) for room in cell.rooms}
+    wanted |= {f"demonstrations {d.label}": (d.env, d.env_args) for d in cell.sets}
+    return {name: _digest_of_rooms(env, _plain(args)) for name, (env, args) in wanted.items()}
+
+
+@lru_cache(maxsize=256)
+def _digest_of_rooms(env: str, args: str) -> str:
+    (level,) = (level for level in CATALOGUE.values() if level.id == env)
+    settings = parse_settings(level, json.loads(args))
+    stories = (sample_episode(level, settings, np_random(seed)[0]).story for seed in range(3))
+    return hashlib.sha256("\n".join(stories).encode()).hexdigest()[:16]
+
+
+def load_again(cell: Cell, places: Places) -> list[dict[str, Any]]:
+    """What the finished cell's agent reached in rooms of other seeds; of this plan only.
+
+    Raises:
+        ValueError: if a file found there holds no such results.
+    """
+    anywhere = places.again(cell, "*")
+    found = []
+    for path in sorted(anywhere.parent.glob(anywhere.name)):
+        values = read_json(path)
+        if not isinstance(values, dict) or not {"digest", "exams"} <= values.keys():
+            raise ValueError(f"{path} holds no cell's results: delete it, and see --again")
+        if values["digest"] == cell.digest:
+            found.append(values)
+    return found
+
+
 def collect_set(
     demos: DemoSet, places: Places, workers: int, report: Callable[[Collected], None]
 ) -> None:
     """Collect one set of demonstrations, or what an interrupted collection lacks of it."""
     costs = {"core_seconds": 0.0}
     if places.demos(demos).exists():  # else what was collected before has been discarded
-        costs |= read_json(places.costs(demos)) or {}
+        costs |= read_json(places.spent(demos)) or {}
     recipe = Recipe(
         env_id=demos.env,
         env_args=demos.env_args,
@@ -146,8 +192,8 @@ def collect_set(
     finally:
         spent = costs["core_seconds"] + busy * (time.monotonic() - began)
         costs["core_seconds"] = round(spent, 1)
-        write_json(places.costs(demos), costs)
-    write_json(places.costs(demos), {**costs, **asdict(Machine.this())})
+        write_json(places.spent(demos), costs)
+    write_json(places.spent(demos), {**costs, **asdict(Machine.this())})
 
 
 def collected(demos: DemoSet, places: Places) -> bool:
@@ -177,7 +223,8 @@ def take_up(demos: DemoSet, places: Places) -> None:
             f"{_plain(wanted)}: delete it, or use another --work"
         )
     holds = {"episodes": len(stored), "frames": int(stored.starts[-1])}
-    write_json(places.costs(demos), {**(read_json(places.costs(demos)) or {}), **holds})
+    known = [read_json(path) or {} for path in (places.costs(demos), places.spent(demos))]
+    write_json(places.costs(demos), {**known[0], **known[1], **holds})
 
 
 def _plain(values: Any) -> str:
@@ -226,13 +273,13 @@ def run_cell(
     run = places.run(cell)
     run.mkdir(parents=True, exist_ok=True)
     with holding(run):
-        began = time.monotonic()
         code = common.code_version()  # now: the checkout may change while this trains
         codes = _noted(run / "code.json", code)
         cost: dict[str, Any] = {}
         curve: list[dict[str, float]] = []
         machine = Machine.this()
         if cell.training is None:
+            report(0.0)  # nothing was done by an earlier run
             policy = baseline(cell.arm)
         else:
             trainer = _trainer(cell, places, device, report, say)
@@ -257,7 +304,8 @@ def run_cell(
             "plan": cell.plan,
             "made_by": {**made_by, "code": codes},
             "sets": [demos.name for demos in cell.sets],
-            "cost": {**cost, "session_minutes": (time.monotonic() - began) / 60.0},
+            "rooms": _rooms(cell),
+            "cost": cost,
             "machine": asdict(machine),
             "exams": exams,
             "curve": curve,
@@ -266,26 +314,31 @@ def run_cell(
 
 
 def examine_again(cell: Cell, places: Places, seed: int) -> Path:
-    """Examine a finished cell's agent in rooms of another seed, and keep what was found; what
-    was found of the same agent before stays.
+    """Examine a finished cell's agent in rooms of another seed, and keep what was found; what the
+    same code found of the same agent stays.
 
     For agents by whose exams something was chosen since: of a method that was changed until these
     went well, they say too much.
 
     Raises:
         FileNotFoundError: if the agent is not there any more.
+        ValueError: if another agent is there than the one that the cell's results are of.
     """
     run, path = places.run(cell), places.again(cell, seed)
     weights = _weights(run)
     if weights is None:
         raise FileNotFoundError(f"{run} holds no finished agent")
+    finished = load_finished(cell, places) or {}
+    if finished.get("made_by", {}).get("weights", weights) != weights:
+        raise ValueError(f"{run} holds another agent than {places.finished(cell)} tells of")
+    made_by = {"code": [common.code_version()], "weights": weights}
     before = read_json(path)
-    if isinstance(before, dict) and before.get("made_by", {}).get("weights") == weights:
+    kept = before if isinstance(before, dict) else {}
+    if (kept.get("digest"), kept.get("made_by")) == (cell.digest, made_by):
         return path
     agent, _ = checkpoint.load_agent(run)
     policy = AgentPolicy(agent, cell.temperature)
     exams = {room.name: examine(policy, room, cell.episodes, seed) for room in cell.rooms}
-    made_by = {"code": [common.code_version()], "weights": weights}
     found = {"name": cell.name, "digest": cell.digest, "plan": cell.plan, "made_by": made_by}
     write_json(path, {**found, "exams": exams})
     return path
@@ -396,6 +449,5 @@ def examine(policy: Policy, room: Room, episodes: int, seed: int = 0) -> dict[st
 
 def _curve(metrics: Path) -> list[dict[str, float]]:
     """What the exams on the way found."""
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-    found = [values for line in lines if (values := json.loads(line))["kind"] == "active"]
+    found = [values for values in progress.records(metrics) if values.get("kind") == "active"]
     return [{k: v for k, v in values.items() if k not in ("kind", "time")} for values in found]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from oddoneout.evaluation import Estimate
 from scripts.common import table
-from scripts.reproduction.cells import Places, read_json, write_json
+from scripts.reproduction.cells import Places, load_again, read_json, write_json
 from scripts.reproduction.plan import Cell
 from scripts.reproduction.sizes import Sizes
 from scripts.reproduction.tables import SHOWN, TERMS, Column, Experiment, Row, differences
@@ -112,7 +112,9 @@ def _head(
         "",
         "Brackets are 95% intervals: Student's t over the agents of a row (wide where they are "
         "two); with one agent, a bootstrap over its episodes, which says nothing of other seeds; "
-        "where all episodes agree, Wilson's. "
+        "where all episodes agree, Wilson's. Of differences: Welch's, with the other arm's spread "
+        "between agents for an agent that stands alone; where both do, a bootstrap over both's "
+        "episodes (Newcombe's where all of one agree), which says nothing of other seeds. "
         "Agents of one row share their demonstrations and differ in initialization, order and "
         "the rooms of their exams. Told and untold arms get the same frames of the same rooms "
         "(Basic: *full_whole* and untold ones do), with the same moves where the arms' expert is "
@@ -185,21 +187,23 @@ def _estimates(row: Row, experiment: Experiment) -> list[str]:
 def _cost(row: Row, places: Places) -> tuple[str, str]:
     if not row.trained:
         return _NONE, _NONE
-    episodes, _, minutes = _demonstrations(row.results[0], places)
+    episodes, _, time = _demonstrations(row.results[0], places)
     frames = sum(cell["cost"]["frames"] for cell in row.results) / len(row.results)
     trained = sum(cell["cost"]["minutes"] for cell in row.results) / len(row.results)
     return str(len(row.results)), (
-        f"{episodes:,} episodes ({minutes:.0f} min), {_short(frames)} frames ({trained:.0f} min)"
+        f"{episodes:,} episodes ({time}), {_short(frames)} frames ({trained:.0f} min)"
     )
 
 
-def _demonstrations(cell: Mapping[str, Any], places: Places) -> tuple[int, int, float]:
-    """Episodes, frames and core-minutes of the demonstrations that a cell was trained on."""
+def _demonstrations(cell: Mapping[str, Any], places: Places) -> tuple[int, int, str]:
+    """Episodes, frames and core-minutes of the demonstrations that a cell was trained on; "?"
+    where some set's are not known."""
     costs = [read_json(places.out / "demos" / f"{name}.json") or {} for name in cell["sets"]]
+    seconds = [cost["core_seconds"] for cost in costs if cost.get("core_seconds")]
     return (
         sum(cost.get("episodes", 0) for cost in costs),
         sum(cost.get("frames", 0) for cost in costs),
-        sum(cost.get("core_seconds", 0.0) for cost in costs) / 60.0,
+        f"{sum(seconds) / 60.0:.0f} min" if len(seconds) == len(costs) else "?",
     )
 
 
@@ -218,12 +222,12 @@ def _cells(
                 continue
             row = Row(cell.subject, cell.arm, (found,))
             columns = SHOWN[name].columns(cell.subject)
-            episodes, frames, minutes = _demonstrations(found, places)
+            episodes, frames, time = _demonstrations(found, places)
             lines.append(
                 (
                     cell.name,
                     _listed(row, columns[:_MAIN]),
-                    f"{episodes:,} episodes, {_short(frames)} frames, {minutes:.1f} min",
+                    f"{episodes:,} episodes, {_short(frames)} frames, {time}",
                     _short(found["cost"]["frames"]),
                     f"{found['cost']['minutes']:.1f}",
                     _machine(found["machine"]),
@@ -242,11 +246,7 @@ def _again(
     lines = []
     for name, cells in plans.items():
         for cell in [cell for cell in cells if cell.name in results]:
-            anywhere = places.again(cell, "*")
-            for path in sorted(anywhere.parent.glob(anywhere.name)):
-                found = read_json(path)
-                if found.get("digest") != cell.digest:
-                    continue
+            for found in load_again(cell, places):
                 (seed,) = {exam["seed"] for exam in found["exams"].values()}
                 first, again = (
                     Row(cell.subject, cell.arm, (of,)) for of in (results[cell.name], found)
@@ -273,7 +273,8 @@ def _json(done: Mapping[str, Sequence[Row]], command: str, sizes: Sizes) -> dict
         "command": command,
         "sizes": asdict(sizes),
         "interval_method": "95%; Student's t over agents; of one agent, bootstrap over episodes; "
-        "at 0 and 1, Wilson's",
+        "at 0 and 1, Wilson's; of differences Welch's, a lone agent with the other arm's spread; "
+        "of two lone agents, bootstrap over episodes, or Newcombe's where all of one agree",
         "experiments": {
             name: {
                 "rows": [

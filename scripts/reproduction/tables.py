@@ -196,7 +196,7 @@ _TOLD_APART: Final = (
 SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
     {
         "confounding": Experiment(
-            title="Confounding: what is explained decides what is learnt",
+            title="Confounding: is what is explained what is learnt?",
             text="Trained on Confounded rooms only, where one object is unique in color, shape "
             "and texture at once; explanations speak of one dimension. Examined in Deconfounded "
             "rooms, where the three are unique on three objects: which one is chosen? All arms "
@@ -325,9 +325,8 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             "the same rooms and moves. *full*, *plain* and *properties* first learn to see from "
             "single pictures and what is said of them, and then leave their encoder as it is; "
             "the others, to whom nothing true is said of pictures, and *full_whole*, which they "
-            "are held against, learn everything from whole episodes, of as many frames as they can "
-            "have in as many minutes. Examined in fresh rooms, per dimension in which one object "
-            "is odd.",
+            "are held against, learn everything from whole episodes, which takes longer, and of "
+            "fewer frames. Examined in fresh rooms, per dimension in which one object is odd.",
             columns=lambda _: tuple(Column(d.value, d.value, analysis.success) for d in Dimension),
             targets=tuple(
                 Target(
