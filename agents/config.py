@@ -74,9 +74,8 @@ class AgentConfig:
         sentence_words: length to which explanations are encoded.
         instruction_words: length to which instructions are encoded.
         encoder: "conv" (small residual network), "opponent" (two of them, for brightness and
-            for color), "parts" (one for silhouettes, and textures and colors a few pixels at a
-            time: what is seen in one dimension does not depend on the others) or "resnet18"
-            (torchvision's, untrained).
+            for color), "parts" (silhouettes, textures and colors are named each by a network that
+            cannot see the others) or "resnet18" (torchvision's, untrained).
         channels: channels of each stage of the "conv" encoder, of both of "opponent", or of the one
             for silhouettes of "parts".
         width: width of the memory and of the state.
@@ -150,8 +149,8 @@ class AgentConfig:
                 f"width must be a multiple of 2 x heads (rotary positions turn pairs): "
                 f"width={self.width}, heads={self.heads}"
             )
-        if self.encoder == "parts" and self.width < 6:
-            raise ValueError(f"width must be at least 6 for the 'parts' encoder, got {self.width}")
+        if self.encoder == "parts" and self.width < 8:
+            raise ValueError(f"width must be at least 8 for the 'parts' encoder, got {self.width}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         if self.deed_layers:
@@ -240,6 +239,8 @@ class TrainingConfig:
             will be explained.
         recollect_weight: within the explanation loss, of telling which words were said before,
             if the agent has that head.
+        naming_weight: within the explanation loss, of naming what is looked at by a network of
+            each dimension's own, if the encoder does ("parts").
         silence_weight: within the explanation loss, of saying nothing where nothing stands.
         reconstruction_weight: of the image loss, if the agent has that head.
         reward_weight: of the reward loss, if the agent has that head.
@@ -281,6 +282,7 @@ class TrainingConfig:
     silence_weight: float = 0.1
     foretell_weight: float = 0.5
     recollect_weight: float = 0.3
+    naming_weight: float = 1.0
     reconstruction_weight: float = 0.1
     reward_weight: float = 0.1
     mirror: float = 0.5
@@ -306,6 +308,7 @@ class TrainingConfig:
             "silence_weight",
             "foretell_weight",
             "recollect_weight",
+            "naming_weight",
             "reconstruction_weight",
         ):
             _at_least(self, name, 0)

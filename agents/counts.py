@@ -31,6 +31,7 @@ def counts(batch: Batch, config: TrainingConfig) -> Tensor:
         "silence": silent,
         "foretelling": foretold,
         "recollection": searching,
+        "naming": during,
         "reconstruction": frames,
         "reward": frames,
         "action_accuracy": actions,
@@ -40,6 +41,7 @@ def counts(batch: Batch, config: TrainingConfig) -> Tensor:
         "foretelling_accuracy": foretold,
         "recollection_accuracy": searching,
         "silence_accuracy": silent,
+        "naming_accuracy": during,
     }
     return torch.stack([found[name].double() for name in NAMES])
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agents.config import STEM, AgentConfig
+from oddoneout.rules.language import VALUE_WORDS
 
 #: What is added to brightness, of 255, so that black has a logarithm and noise in the dark none.
 _DARK = 6.0
@@ -169,25 +170,31 @@ class Keyholes(nn.Sequential):
 
 
 class PartsEncoder(nn.Module):
-    """Shape, color and texture, each seen by a network that cannot see the other two.
+    """Shape, color and texture, each named by a network that cannot see the other two.
 
     Who sees a whole object sees a texture *on a shape*, in a color, and learns just that where
     demonstrations hold some combinations only. So `Stages` see silhouettes: shares of color, which
     hold no texture, and in training with red, green and blue in an order of each picture's own, as
     no shape should be known by its color. They say which places are looked at, `READERS` at a time.
     What is there is seen through keyholes, which show of a shape no more than an edge: textures
-    through `TEXTURE_SIDE` pixels of brightness, colors through `COLOR_SIDE` pixels of color. Each
-    of the two fills a `SHARE`th of the features (docs/training.md has the measurement).
+    through `TEXTURE_SIDE` pixels of brightness, colors through `COLOR_SIDE` pixels of color.
+
+    What each of them tells is the word that it would say, and nothing else: a `SHARE`th of the
+    features for each is its words' vectors, as likely as it takes each to be. So none can tell in
+    passing what another should have learnt to see. What is left of the features are places
+    (docs/training.md has the measurement). Words between pictures and what is made of them: P. W.
+    Koh et al., "Concept Bottleneck Models", ICML 2020.
     """
 
     TEXTURE_SIDE = 7
     COLOR_SIDE = 3
     READERS = 4
-    SHARE = 6
+    SHARE = 8
 
     def __init__(self, config: AgentConfig) -> None:
         super().__init__()
         seen, small = config.channels[-1], config.width // self.SHARE
+        self.vocabulary = config.vocabulary
         self.silhouettes = Stages(3, config)
         self.textures = Keyholes(1, seen, self.TEXTURE_SIDE)
         # Of three numbers there is less to tell.
@@ -196,20 +203,34 @@ class PartsEncoder(nn.Module):
         self.where = nn.Conv2d(seen, self.READERS, 1)
         # As a vector, which the optimizer takes for the bias that it is.
         self.usual = nn.Parameter(torch.zeros(self.READERS * (self.silhouettes.outputs // seen)))
-        self.out = nn.Linear(self.silhouettes.outputs, config.width - 2 * small)
-        self.norm = nn.LayerNorm(config.width - 2 * small)
-        self.texture, self.color = self._reader(seen, small), self._reader(few, small)
-
-    def _reader(self, shown: int, told: int) -> nn.Sequential:
-        return nn.Sequential(
-            nn.LayerNorm(self.READERS * shown),
-            nn.Linear(self.READERS * shown, 4 * told),
-            nn.ReLU(inplace=True),
-            nn.Linear(4 * told, told),
-            nn.LayerNorm(told),
+        told = {
+            "shape": self.silhouettes.outputs,
+            "texture": self.READERS * seen,
+            "color": self.READERS * few,
+        }
+        words = {name: VALUE_WORDS[name] for name in told}
+        self.names = nn.ModuleDict(
+            {name: _namer(told[name], config.width // 2, len(words[name])) for name in told}
         )
+        self.symbols = nn.ModuleDict({name: nn.Embedding(len(words[name]), small) for name in told})
+        for name in told:
+            self.register_buffer(f"{name}_words", torch.tensor(words[name]), persistent=False)
+        self.out = nn.Linear(self.silhouettes.outputs, config.width - len(told) * small)
+        self.norm = nn.LayerNorm(config.width - len(told) * small)
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.look(images)[0]
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What is seen, and how it would be named.
+
+        Args:
+            images: uint8 (N, H, W, 3).
+
+        Returns:
+            Features (N, width), and scores of every word, float32 (N, vocabulary), -inf for those
+            that name no shape, color or texture; those of a dimension are to be compared.
+        """
         brightness, color = to_opponents(images)
         seen = self.silhouettes(_reordered(color) if self.training else color)
         places = self.where(seen).flatten(2) + self.usual.view(self.READERS, -1)
@@ -219,14 +240,28 @@ class PartsEncoder(nn.Module):
             shown = F.adaptive_avg_pool2d(maps, seen.shape[2:]).flatten(2)
             return (weights @ shown.mT).flatten(1)
 
-        return torch.cat(
-            [
-                self.norm(self.out(seen.flatten(1))),
-                self.texture(read(self.textures(brightness))),
-                self.color(read(self.colors(color))),
-            ],
-            1,
-        )
+        told = {
+            "shape": seen.flatten(1),
+            "texture": read(self.textures(brightness)),
+            "color": read(self.colors(color)),
+        }
+        features = [self.norm(self.out(seen.flatten(1)))]
+        scores = seen.new_full((len(images), self.vocabulary), -torch.inf, dtype=torch.float32)
+        for name, of in told.items():
+            found = self.names[name](of).float()
+            likely = found.softmax(-1).to(seen.dtype)
+            features.append(likely @ self.symbols[name].weight.to(seen.dtype))
+            scores = scores.index_copy(1, self.get_buffer(f"{name}_words"), found)
+        return torch.cat(features, 1), scores
+
+
+def _namer(seen: int, hidden: int, words: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(seen),
+        nn.Linear(seen, hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, words),
+    )
 
 
 class ResNetEncoder(nn.Module):

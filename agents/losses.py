@@ -17,6 +17,7 @@ from agents.encoder import Redrawer
 from agents.model import Outputs, Spelling
 from agents.unmet import left_open
 from oddoneout.actions import TRANSFORMS, Action
+from oddoneout.rules.language import WORD_KINDS
 
 #: The actions that decide a trial: rare, and worth more than a step of walking.
 DECISIVE: tuple[Action, ...] = (Action.CHOOSE, *TRANSFORMS)
@@ -35,6 +36,8 @@ class Losses:
         foretelling: cross-entropy per outcome to come, at every step of its search.
         recollection: cross-entropy per step of a search, summed over all words, 0 without that
             head.
+        naming: cross-entropy per description, summed over the values that the encoder names by
+            itself, 0 where it names none.
         reconstruction: mean squared error of redrawn images, 0 without that head.
         reward: mean squared error of predicted rewards, 0 without that head.
         action_accuracy: share of labels that are the likeliest action.
@@ -45,6 +48,7 @@ class Losses:
         recollection_accuracy: share of a search's steps at which it is known of every word how
             often it was said.
         silence_accuracy: share of silent steps at which nothing would be said.
+        naming_accuracy: share of descriptions of which the encoder names every value right.
     """
 
     total: Tensor
@@ -53,6 +57,7 @@ class Losses:
     silence: Tensor
     foretelling: Tensor
     recollection: Tensor
+    naming: Tensor
     reconstruction: Tensor
     reward: Tensor
     action_accuracy: Tensor
@@ -62,6 +67,7 @@ class Losses:
     foretelling_accuracy: Tensor
     recollection_accuracy: Tensor
     silence_accuracy: Tensor
+    naming_accuracy: Tensor
 
 
 def decisive_steps(batch: Batch) -> Tensor:
@@ -87,12 +93,14 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
     apart = batch.targets.apart if config.leave_open else None
     explanation, silence = explanation_losses(spelling, apart)
     recollection, recollected = recollection_losses(spelling)
+    naming, named = naming_losses(spelling, apart)
     terms = {
         "action": action_loss(outputs.logits, labels, imitated, decisive, config),
         "explanation": explanation,
         "silence": silence,
         "foretelling": spelled_loss(spelling.foretold, spelling.coming, apart),
         "recollection": recollection,
+        "naming": naming,
         "reconstruction": reconstruction_loss(outputs, batch),
         "reward": reward_loss(outputs, batch),
     }
@@ -110,6 +118,7 @@ def losses(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Losses:
         recollection_accuracy=recollected,
         silence_accuracy=spelling.silent.argmax(-1).eq(0).float().sum()
         / max(1, len(spelling.silent)),
+        naming_accuracy=named,
     )
 
 
@@ -120,6 +129,7 @@ def weighted(terms: Mapping[str, Tensor], config: TrainingConfig) -> Tensor:
         + config.silence_weight * terms["silence"]
         + config.foretell_weight * terms["foretelling"]
         + config.recollect_weight * terms["recollection"]
+        + config.naming_weight * terms["naming"]
     )
     return (
         terms["action"]
@@ -183,6 +193,26 @@ def recollection_losses(spelling: Spelling) -> tuple[Tensor, Tensor]:
         zero = spelling.logits.new_zeros((), dtype=torch.float32)
         return zero, zero
     return summed(logits, said), all_right(logits, said).float().sum() / max(1, len(said))
+
+
+def naming_losses(spelling: Spelling, apart: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Of the values that an encoder names: their cross-entropy per description, each among the
+    words of its kind, and the share of descriptions with all right."""
+    if spelling.named is None:
+        zero = spelling.logits.new_zeros((), dtype=torch.float32)
+        return zero, zero
+    described = ~spelling.explaining
+    words, scores = spelling.words[described], spelling.named[described]
+    kinds = torch.tensor(WORD_KINDS, device=words.device)
+    true = words.clamp_min(0)
+    told = scores.gather(1, true).isfinite() & (words != IGNORED)  # a value that can be named
+    others = kinds[true][..., None] != kinds
+    if apart is not None:
+        others |= left_open(words, apart)
+    each = scores[:, None].masked_fill(others, -torch.inf)[told]
+    right = torch.ones_like(told).masked_scatter(told, each.argmax(-1) == true[told])
+    loss = F.cross_entropy(each, true[told], reduction="sum") / max(1, len(words))
+    return loss, right.all(-1).float().sum() / max(1, len(words))
 
 
 def reconstruction_loss(outputs: Outputs, batch: Batch) -> Tensor:

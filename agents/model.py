@@ -4,6 +4,7 @@ One state per step decides both what is done and what is said. Sentences are out
 nothing that the agent was told, or said, ever comes back in.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from agents.batch import IGNORED, Batch, Inputs
 from agents.config import AgentConfig
-from agents.encoder import Redrawer, build_encoder
+from agents.encoder import PartsEncoder, Redrawer, build_encoder
 from agents.memory import Cache, Memory, remembered
 from agents.recollection import KINDS, recollections
 from oddoneout.rules.language import WORD_KINDS
@@ -33,6 +34,8 @@ class Spelling:
         recollected: (R, V, KINDS) scores of how often each word was said in the trial so far, at
             the R steps of searches, with `recollect`; else None.
         said: int64 (R, V), how often it was; None without that head.
+        named: float32 (N, V) scores by which an encoder names what is seen at the N spoken steps,
+            -inf for words that name nothing; None of an encoder that does not, or of features.
     """
 
     logits: Tensor
@@ -43,6 +46,7 @@ class Spelling:
     coming: Tensor
     recollected: Tensor | None = None
     said: Tensor | None = None
+    named: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Outputs:
         logits: (B, T, A) action scores; meaningless at padding.
         states: (B, T, D), from which actions and sentences are read.
         features: (F, D) image features of the valid frames.
+        named: (F, V) how the encoder names what is seen, see `Spelling`; else None.
         spelling: what was spelled, given targets; None without.
         images: (F, 3, h, w) redrawn small images, with `reconstruct` (see `Redrawer`); else None.
         rewards: (B, T) predicted reward of each step, with `predict_reward`; else None.
@@ -61,6 +66,7 @@ class Outputs:
     logits: Tensor
     states: Tensor
     features: Tensor
+    named: Tensor | None = None
     spelling: Spelling | None = None
     images: Tensor | None = None
     rewards: Tensor | None = None
@@ -116,19 +122,16 @@ class Agent(nn.Module):
         if isinstance(batch, Inputs):
             return self.act(batch, remember)
         outputs = self.act(batch.inputs, remember)
-        spelling = self._spell(outputs.states, batch)
-        return Outputs(
-            logits=outputs.logits,
-            states=outputs.states,
-            features=outputs.features,
-            spelling=spelling,
+        return dataclasses.replace(
+            outputs,
+            spelling=self._spell(outputs, batch),
             images=None if self.redrawer is None else self.redrawer(outputs.features),
             rewards=None if self.reward is None else self.reward(outputs.states)[..., 0].float(),
         )
 
     def act(self, inputs: Inputs, remember: bool = True) -> Outputs:
         """Actions and states of whole episodes, from what the agent sees and nothing else."""
-        features = self._features(inputs.images)
+        features, named = self._features(inputs.images)
         context, shown = self._context(
             inputs.instructions,
             inputs.previous_actions,
@@ -141,7 +144,7 @@ class Agent(nn.Module):
             states = self.memory(tokens, context, inputs.trials, inputs.transformed, inputs.settled)
         else:
             states = self.memory.norm(tokens)
-        return Outputs(logits=self.policy(states).float(), states=states, features=features)
+        return Outputs(self.policy(states).float(), states, features, named)
 
     def begin(self, rows: int, device: torch.device | str | None = None) -> Cache:
         """An empty memory for that many episodes side by side."""
@@ -189,9 +192,13 @@ class Agent(nn.Module):
         both = torch.cat([decoder.state(states), decoder.ahead(states)])
         return decoder.speak(both).unflatten(0, (2, -1))
 
-    def _features(self, images: Tensor) -> Tensor:
-        """Of pictures; what has been encoded before passes."""
-        return images.float() if images.ndim == 2 else self.encoder(images)
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Of pictures, and how they are named; what has been encoded before passes."""
+        if images.ndim == 2:
+            return images.float(), None
+        if isinstance(self.encoder, PartsEncoder):
+            return self.encoder.look(images)
+        return self.encoder(images), None
 
     def _placed(self, inputs: Inputs, features: Tensor) -> Tensor:
         """The features of the F valid frames, each at its step: (F, D) -> (B, T, D)."""
@@ -224,7 +231,8 @@ class Agent(nn.Module):
         shown = said + self.previous_action(hidden) + brought + self.changed * changed[..., None]
         return context, shown
 
-    def _spell(self, states: Tensor, batch: Batch) -> Spelling:
+    def _spell(self, outputs: Outputs, batch: Batch) -> Spelling:
+        states, named = outputs.states, outputs.named
         spoken, awaiting = batch.spoken, batch.awaiting
         sentences, rows = batch.targets.sentences, batch.targets.told[spoken]
         outcomes = batch.targets.coming[awaiting]
@@ -244,6 +252,7 @@ class Agent(nn.Module):
             coming=_scored(sentences[outcomes]),
             recollected=recollected,
             said=said,
+            named=None if named is None else named[spoken[batch.inputs.valid]],
         )
 
 

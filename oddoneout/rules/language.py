@@ -78,6 +78,11 @@ WORD_KINDS: Final[tuple[int, ...]] = tuple(
     next((_IDS[kind[0]] for kind in _KINDS if word in kind), i) for i, word in enumerate(VOCABULARY)
 )
 
+#: The ids of the words for each dimension's values, in the order of its values.
+VALUE_WORDS: Final[MappingProxyType[str, tuple[int, ...]]] = MappingProxyType(
+    {d.value: tuple(_IDS[str(value)] for value in VALUES[d]) for d in Dimension}
+)
+
 INSTRUCTION_WORDS: Final = max(len(text.split()) for text in INSTRUCTIONS.values())
 #: Room for the words of any explanation.
 MAX_WORDS: Final = 9

@@ -37,7 +37,12 @@ _DEEDS: Final = {"deed_layers": 2}
 _ABANDONED: Final = ("one_memory_none", "forgetting", "straight")
 _FIRST_TRIED: Final = Dimension.COLOR.value
 #: Options that earlier plans did not have: part of a plan where they are used.
-_LATER: Final = {"forget_transformed": False, "lapse": 0.0, "deed_layers": 0}
+_LATER: Final = {
+    "forget_transformed": False,
+    "lapse": 0.0,
+    "deed_layers": 0,
+    "naming_weight": 1.0,  # no encoder named anything
+}
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
 _WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0}
 

@@ -5,6 +5,7 @@ import torch
 
 from agents.config import Encoder
 from agents.encoder import PartsEncoder, Redrawer, build_encoder, to_opponents
+from oddoneout.rules.language import VALUE_WORDS
 from tests.agents.examples import tiny
 
 
@@ -102,42 +103,63 @@ def test_color_is_the_same_under_every_pattern():
     assert (striped - other).abs().amax(1).min() > 0.8
 
 
-def parts(features, config):
-    """Silhouettes, textures and colors, as `PartsEncoder` lays them side by side."""
-    small = config.width // PartsEncoder.SHARE
-    return features.split([config.width - 2 * small, small, small], 1)
+def places(features, config):
+    """All but the vectors of words, as `PartsEncoder` lays them side by side."""
+    return features[:, : config.width - 3 * (config.width // PartsEncoder.SHARE)]
 
 
-def test_silhouettes_show_no_texture():
-    config = tiny(encoder="parts", image_size=(16, 16))
-    encoder = build_encoder(config).eval()
-    seen = [parts(encoder(painted(PINK, pattern)), config) for pattern in (STRIPES, DOTS)]
-    (silhouette, texture, _), (same, other, _) = seen
-    assert (silhouette - same).abs().max() < 0.2 * silhouette.abs().max()
-    assert (texture - other).abs().max() > 0.2 * texture.abs().max()
+def scores(encoder, picture):
+    """Of the words of each dimension, by its name."""
+    _, found = encoder.look(picture)
+    named = {word for words in VALUE_WORDS.values() for word in words} - {*VALUE_WORDS["size"]}
+    assert found.isfinite().any(0).nonzero()[:, 0].tolist() == sorted(named)
+    return {name: found[:, words] for name, words in VALUE_WORDS.items() if name != "size"}
 
 
-def test_textures_show_no_color_and_colors_no_texture():
-    config = tiny(encoder="parts", image_size=(16, 16))
-    encoder = build_encoder(config).eval()
+def test_shapes_are_named_whatever_the_texture_and_colors_too():
+    torch.manual_seed(0)
+    encoder = build_encoder(tiny(encoder="parts", image_size=(16, 16))).eval()
+    striped, dotted = (scores(encoder, painted(PINK, pattern)) for pattern in (STRIPES, DOTS))
+    for name in ("shape", "color"):
+        change = (striped[name] - dotted[name]).abs().max()
+        assert change < 0.3 * striped[name].std()
+    assert (striped["texture"] - dotted["texture"]).abs().max() > 0.3 * striped["texture"].std()
+
+
+def test_textures_are_named_whatever_the_color():
+    torch.manual_seed(0)
+    encoder = build_encoder(tiny(encoder="parts", image_size=(16, 16))).eval()
     with torch.no_grad():
         encoder.where.weight.zero_()  # looked at alike, wherever the silhouette stands
-    pink, cyan = (parts(encoder(painted(color, STRIPES)), config) for color in (PINK, CYAN))
-    dotted = parts(encoder(painted(PINK, DOTS)), config)
-    assert (pink[1] - cyan[1]).abs().max() < 0.1 < (pink[1] - dotted[1]).abs().max()
-    assert (pink[2] - dotted[2]).abs().max() < 0.2 < (pink[2] - cyan[2]).abs().max()
+    pink, cyan = (scores(encoder, painted(color, STRIPES)) for color in (PINK, CYAN))
+    assert (pink["texture"] - cyan["texture"]).abs().max() < 0.1 * pink["texture"].std()
+    assert (pink["color"] - cyan["color"]).abs().max() > 0.3 * pink["color"].std()
+
+
+def test_only_words_pass_from_keyholes():
+    """Two pictures that are named alike differ in their features by places at most."""
+    torch.manual_seed(0)
+    config = tiny(encoder="parts", image_size=(16, 16))
+    encoder = build_encoder(config).eval()
+    for namer in encoder.names.values():
+        with torch.no_grad():
+            namer[-1].weight.zero_()
+    pink, cyan = (encoder(painted(color, STRIPES)) for color in (PINK, CYAN))
+    least = places(pink, config).shape[1]
+    assert torch.equal(pink[:, least:], cyan[:, least:])
+    assert not torch.equal(pink, cyan)
 
 
 def test_only_in_training_silhouettes_come_in_orders_of_colors_that_torch_draws():
     config = tiny(encoder="parts")
     encoder, given = build_encoder(config), images(1, config).expand(12, -1, -1, -1)
     torch.manual_seed(0)
-    silhouettes, _, _ = parts(encoder(given), config)
-    kinds = (silhouettes[:, None] - silhouettes).abs().amax(-1) < 1e-4
+    found = places(encoder(given), config)
+    kinds = (found[:, None] - found).abs().amax(-1) < 1e-4
     assert 1 < len(kinds.unique(dim=0)) <= 6
     torch.manual_seed(0)
-    assert torch.equal(parts(encoder(given), config)[0], silhouettes)
-    plain = parts(encoder.eval()(given), config)[0]
+    assert torch.equal(places(encoder(given), config), found)
+    plain = places(encoder.eval()(given), config)
     torch.testing.assert_close(plain, plain[:1].expand_as(plain))
 
 
