@@ -6,16 +6,18 @@ import torch
 
 from agents.batch import IGNORED
 from agents.config import TrainingConfig
-from agents.losses import action_loss, all_right, losses, mean, summed
-from agents.model import Agent
+from agents.losses import action_loss, all_right, losses, mean, naming_losses, summed
+from agents.model import Agent, Spelling
+from agents.unmet import nothing_unmet
 from oddoneout.actions import Action
+from oddoneout.rules.language import VALUE_WORDS, VOCABULARY, encode
 from tests.agents.examples import random_batch, tiny
 
 
 @pytest.fixture(scope="module")
 def case():
     torch.manual_seed(0)
-    agent = Agent(tiny(reconstruct=True, predict_reward=True)).eval()
+    agent = Agent(tiny(encoder="parts", reconstruct=True, predict_reward=True)).eval()
     batch = random_batch(agent.config)
     with torch.no_grad():
         return agent(batch), batch
@@ -114,6 +116,7 @@ def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
         silence_weight=0.2,
         foretell_weight=0.3,
         recollect_weight=0.7,
+        naming_weight=0.9,
         reconstruction_weight=3.0,
         reward_weight=2.0,
     )
@@ -126,10 +129,12 @@ def test_the_total_is_the_weighted_sum_and_no_explanations_is_weight_zero(case):
             + 0.2 * result.silence
             + 0.3 * result.foretelling
             + 0.7 * result.recollection
+            + 0.9 * result.naming
         )
         + 3.0 * result.reconstruction
         + 2.0 * result.reward
     )
+    assert result.naming > 0.0
     assert result.total.item() == pytest.approx(expected.item())
     without = TrainingConfig(explanation_weight=0.0, reconstruction_weight=0.0, reward_weight=0.0)
     assert torch.equal(losses(outputs, batch, without).total, result.action)
@@ -150,8 +155,62 @@ def test_kinds_of_explanation_are_scored_apart(case):
     assert result.properties_accuracy == 0.0
 
 
+def naming(named: dict[str, float], *sentences: str, explaining: bool = False, apart=None):
+    """Loss and share all right, where words are scored as told and other namable ones 0."""
+    words = torch.stack([torch.from_numpy(encode(text, 8)).long() for text in sentences])
+    scores = torch.full((len(words), len(VOCABULARY)), -math.inf)
+    for name in ("color", "shape", "texture"):
+        scores[:, VALUE_WORDS[name]] = 0.0
+    for word, score in named.items():
+        scores[:, VOCABULARY.index(word)] = score
+    spelling = Spelling(
+        logits=torch.zeros(*words.shape, len(VOCABULARY)),
+        words=words.masked_fill(words == 0, IGNORED),
+        explaining=torch.full((len(words),), explaining),
+        silent=torch.zeros(0, len(VOCABULARY)),
+        foretold=torch.zeros(0, 8, len(VOCABULARY)),
+        coming=torch.zeros(0, 8, dtype=torch.long),
+        named=scores.requires_grad_(),
+    )
+    loss, right = naming_losses(spelling, apart)
+    loss.backward()
+    assert spelling.named.grad.isfinite().all()
+    return loss.item(), right.item()
+
+
+def test_each_value_is_named_among_those_of_its_dimension():
+    values = {"color": 12, "shape": 10, "texture": 7}
+    for text, of in (
+        ("this is a cyan barred cone", ("color", "shape", "texture")),
+        ("this is barred", ("texture",)),
+        ("this is a large cyan striped cube", ("color", "shape", "texture")),  # no size is named
+        ("you face the north wall", ()),
+    ):
+        loss, _ = naming({}, text)
+        assert loss == pytest.approx(sum(math.log(values[name]) for name in of)), text
+    known = {"cyan": 50.0, "barred": 50.0, "cone": 50.0}
+    assert naming(known, "this is a cyan barred cone") == (pytest.approx(0.0), 1.0)
+    wrong = {**known, "ball": 60.0}
+    texts = "this is a cyan barred cone", "this is barred"
+    assert naming(wrong, *texts) == (pytest.approx(10.0 / 2, rel=1e-3), 0.5)
+
+
+def test_outcomes_are_not_named():
+    assert naming({}, "incorrect others share cyan barred cone", explaining=True) == (0.0, 0.0)
+
+
+def test_a_value_that_never_stood_with_the_others_does_not_compete_with_the_right_one():
+    apart = nothing_unmet()
+    ball, cyan = VOCABULARY.index("ball"), VOCABULARY.index("cyan")
+    apart[ball, cyan] = apart[cyan, ball] = True
+    named = {"cyan": 50.0, "barred": 50.0, "cone": 50.0, "ball": 60.0}
+    text = "this is a cyan barred cone"
+    assert naming(named, text, apart=apart) == (pytest.approx(0.0), 1.0)
+    assert naming(named, text, apart=nothing_unmet())[0] == pytest.approx(10.0, rel=1e-3)
+
+
 def test_a_batch_without_any_sentence_has_a_loss_and_gradients():
-    agent = Agent(tiny())
+    agent = Agent(tiny(encoder="parts"))
     batch = random_batch(agent.config)
     silent = dataclasses.replace(
         batch,
