@@ -28,7 +28,7 @@ class Ranks:
         """Meet the other processes that torchrun started, if any.
 
         Raises:
-            ValueError: for a GPU where there is none.
+            ValueError: for a GPU where there is none, or if no launcher says where to meet.
         """
         ranks = int(os.environ.get("WORLD_SIZE", "1"))
         if device == "auto":
@@ -40,7 +40,13 @@ class Ranks:
             device = f"cuda:{torch.cuda.current_device()}"
         if ranks > 1 and not dist.is_initialized():
             backend = "nccl" if device.startswith("cuda") else "gloo"
-            dist.init_process_group(backend, timeout=_PATIENCE)
+            try:
+                dist.init_process_group(backend, timeout=_PATIENCE)
+            except ValueError as error:
+                raise ValueError(
+                    f"{ranks} processes cannot meet: {error}. Start them by torchrun, see "
+                    "docs/cluster.md"
+                ) from error
         return cls(dist.get_rank() if ranks > 1 else 0, ranks, torch.device(device))
 
     @classmethod

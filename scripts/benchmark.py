@@ -12,7 +12,6 @@ python -m scripts.benchmark --only vector scaling --rounds 9
 import argparse
 import contextlib
 import importlib.metadata
-import importlib.util
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,7 +84,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here too")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART")
     parser.add_argument("--sizes", type=common.image_side, nargs="+", default=[64, 128])
     parser.add_argument("--rounds", type=common.positive, default=5)
     parser.add_argument(
@@ -98,19 +97,19 @@ def main() -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     args = parser.parse_args()
     out = common.writable(args.json)
-    if not all(map(importlib.util.find_spec, ("torch", "torchvision", "safetensors"))):
-        args.only = [name for name in args.only if name != "training"]
 
     result: dict[str, Any] = {"machine": machine()}
     print(machine_line(result["machine"]))
     effort = Effort(args.rounds, args.seconds)
     for name, part in PARTS.items():
-        if name in args.only:
+        if name in (args.only or PARTS):
             result[name] = part.run(args, effort)
             print(f"\n{part.text(result[name])}", flush=True)
     if out is not None:
         common.write_json(out, result)
         print(f"wrote {out}")
+    if lacking := [name for name in args.only or () if not result[name]]:
+        raise common.UserError(f"asked for and not measured, see above: {', '.join(lacking)}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ from oddoneout.demos.storage import Dataset
 from oddoneout.demos.summary import summary
 from scripts import common
 
+#: What tells how to collect, and is read for nothing else.
+_COLLECTING = ("episodes", "seed", "workers", "env_args", "expert_args", "shard_episodes")
+
 
 class Reporter:
     """The progress: a line that is rewritten on a terminal, a line now and then elsewhere."""
@@ -119,6 +122,12 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.env is None and args.describe is None and args.export is None:
         parser.error("one of --env, --describe and --export is needed")
+    if args.env is None:
+        unread = [*_COLLECTING, *(() if args.export is not None else ("out", "out_id"))]
+        given = [name for name in unread if getattr(args, name) != parser.get_default(name)]
+        if given:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            parser.error(f"{flags} would be ignored: without --env nothing is collected")
     if args.export is not None and common.place().ranks > 1:
         parser.error("--export is for one process: run it without torchrun, after all ranks")
     if args.export is not None and (args.out is None or args.out_id is None):

@@ -1,4 +1,4 @@
-"""Watch the package at work: what explanations speak of decides what an agent learns.
+"""Two agents, one told of a dimension and one of nothing: what do they learn?
 
     python -m scripts.demo --out demo [--dimension color] [--minutes 12]
 
@@ -110,7 +110,7 @@ class Demo:
         settings: what to make.
 
     Raises:
-        UserError: if the folder holds a demo of other settings, or cannot be made.
+        UserError: if the folder holds a demo of other settings or a damaged one, or cannot be made.
     """
 
     def __init__(self, out: Path, settings: Settings) -> None:
@@ -118,19 +118,32 @@ class Demo:
         self.data, self.runs, self._file = out / "data", out / "runs", out / "state.json"
         self._told = (settings.dimension, NOTHING)
         self._sizes = QUICK if settings.quick else FULL
-        self.state: dict[str, Any] = {"settings": asdict(settings), "seconds": {}}
-        try:
-            for folder in (out, self.runs, out / "scores"):
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise common.UserError(f"cannot make the folder {str(out)!r}: {error}") from error
-        if self._file.exists():
-            self.state = json.loads(self._file.read_text(encoding="utf-8"))
+        self.state = self._found() or {"settings": asdict(settings), "seconds": {}}
         if self.state["settings"] != asdict(settings):
             raise common.UserError(
                 f"{out}/ holds a demo of other settings, {self.state['settings']}: "
                 "remove it, or name another folder with --out"
             )
+        try:
+            for folder in (out, self.runs, out / "scores"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise common.UserError(f"cannot make the folder {str(out)!r}: {error}") from error
+
+    def _found(self) -> dict[str, Any] | None:
+        """The state of the demo in the folder, if there is one."""
+        if not self._file.exists():
+            return None
+        try:
+            state = json.loads(self._file.read_text(encoding="utf-8"))
+        except ValueError:
+            state = None
+        if not isinstance(state, dict) or not state.keys() >= {"settings", "seconds"}:
+            # Without it nobody knows what the rest of the folder was made with.
+            raise common.UserError(
+                f"{self._file} is damaged: remove {self.out}/, or name another folder with --out"
+            )
+        return state
 
     def run(self) -> None:
         """All stages, one after the other."""
@@ -250,6 +263,7 @@ def main() -> None:
     parser.add_argument("--seed", type=common.seed_number, default=1)
     parser.add_argument("--quick", action="store_true", help="see in seconds whether all works")
     args = parser.parse_args()
+    common.one_process(parser.prog)
     if not args.minutes > 0.0:
         raise common.UserError(f"--minutes must be positive, got {args.minutes:g}")
     Demo(args.out, Settings(args.dimension, args.minutes, args.seed, args.quick)).run()

@@ -63,6 +63,7 @@ def write(out: Path, state: Mapping[str, Any]) -> str:
     outcome = _outcome(told[0], agents)
     text = _TEXT.format(
         dimension=told[0],
+        trial=_TRIAL if settings["quick"] else "",
         outcome=outcome,
         chosen=report.chosen_table(deconfounded, DIMENSIONS),
         confounded=report.level_table(list(confounded.items())),
@@ -115,8 +116,13 @@ def _spent(state: Mapping[str, Any]) -> str:
     return ", ".join(stages)
 
 
-_TEXT: Final = """# What the explanations speak of decides what the agent learns
+_TRIAL: Final = """
+A trial of the machinery (`--quick`): so little was learned from so few episodes that the figures
+below mean nothing.
+"""
 
+_TEXT: Final = """# What the explanations speak of, and what the agent learns
+{trial}
 {outcome}
 
 Two agents learned to imitate the same demonstrations in Confounded rooms, where one object is odd

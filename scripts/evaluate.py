@@ -36,13 +36,20 @@ def report(scores: Scores) -> str:
 
 @contextmanager
 def team(place: common.Place) -> Iterator[Team | None]:
-    """The processes that torchrun started together with this one, if any."""
+    """The processes that torchrun started together with this one, if any.
+
+    Raises:
+        UserError: if it was not torchrun, so that they cannot meet.
+    """
     if place.ranks == 1:
         yield None
         return
     from agents.ranks import Ranks  # it is torch that lets them talk to each other
 
-    ranks = Ranks.join("cpu")
+    try:
+        ranks = Ranks.join("cpu")
+    except ValueError as error:
+        raise common.UserError(str(error)) from error
     try:
         yield ranks
     finally:

@@ -48,11 +48,14 @@ def page(pictures: list[NDArray[np.uint8]]) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--seed", type=common.seed_number, default=3)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     arguments = parser.parse_args()
+    if arguments.out.suffix.lower() != ".png":
+        raise common.UserError(f"--out must end in .png, got {str(arguments.out)!r}")
+    common.writable(arguments.out)
     levels = enumerate(CATALOGUE.values(), start=arguments.seed)
-    pictures = [first_outcome(level.id, seed) for seed, level in levels]
+    pictures = [first_outcome(level.id, seed % 10**6) for seed, level in levels]
     page(pictures).quantize(256).save(arguments.out, optimize=True)
     print(f"wrote {arguments.out}")
 

@@ -242,7 +242,12 @@ def worst(truth: NDArray[np.int64], named: NDArray[np.int64], names: Sequence[st
     return f"{names[row]} named {names[column]} ({counts[row, column]} of {total})"
 
 
-def report(test: Frames, named: NDArray[np.int64], given: argparse.Namespace) -> bool:
+def accuracy(right: NDArray[np.bool_]) -> str:
+    """The share that is right; "-" of nothing."""
+    return f"{right.mean():.4f}" if len(right) else "-"
+
+
+def report(test: Frames, named: NDArray[np.int64], given: argparse.Namespace, command: str) -> bool:
     """Write perception.md; returns whether every dimension reaches the mark in focus."""
     right = named == test.labels
     weights = sum(p.numel() for p in Reader().parameters())
@@ -250,20 +255,22 @@ def report(test: Frames, named: NDArray[np.int64], given: argparse.Namespace) ->
     table = [head, "|---" * (len(DIMENSIONS) + 3) + "|"]
     for near, far in BANDS:
         rows = (test.distances >= near) & (test.distances <= far)
-        cells = [f"{right[rows, i].mean():.4f}" for i in range(len(DIMENSIONS))]
+        cells = [accuracy(right[rows, i]) for i in range(len(DIMENSIONS))]
         label = f"{near:.2f}-{far:.2f}" + (" (in focus)" if far == REACH else "")
-        whole = f"{right[rows].all(1).mean():.4f}"
+        whole = accuracy(right[rows].all(1))
         table.append(f"| {label} | {rows.sum()} | " + " | ".join([*cells, whole]) + " |")
     focus = test.distances <= REACH
-    passed = bool((right[focus].mean(0) >= MARK).all())
+    passed = bool(focus.any() and (right[focus].mean(0) >= MARK).all())
     mistakes, hard = [], []
     for i, dimension in enumerate(DIMENSIONS):
         values = VALUES[dimension]
-        per_value = [right[focus & (test.labels[:, i] == j), i].mean() for j in range(len(values))]
-        low = int(np.argmin(per_value))
+        shown = {value: focus & (test.labels[:, i] == j) for j, value in enumerate(values)}
+        shares = {value: right[rows, i].mean() for value, rows in shown.items() if rows.any()}
+        low = min(shares, key=shares.__getitem__, default=None)
+        hardest = f"{low} {shares[low]:.4f}" if low is not None else "-"
         frequent = worst(test.labels[focus, i], named[focus, i], values)
-        mistakes.append(f"| {dimension} | {values[low]} {per_value[low]:.4f} | {frequent} |")
-        hard += [value for value, share in zip(values, per_value, strict=True) if share < MARK]
+        mistakes.append(f"| {dimension} | {hardest} | {frequent} |")
+        hard += [value for value, share in shares.items() if share < MARK]
     text = f"""# What the camera shows
 
 Failures of an agent should be failures of learning, not of eyesight. A small convolutional network
@@ -291,12 +298,21 @@ Objects in focus as the agent sees them, large, a row for each texture, a column
 
 ![Contact sheet](images/perception-frames.png)
 
-Made by `python -m scripts.probe_perception --frames {given.frames} --test {given.test}
---epochs {given.epochs} --seed {given.seed}`, which writes this page (and others with `--out`).
+Made by `{command}`,
+which writes this page (and others with `--out`).
 """
     (given.out / "perception.md").write_text(text, encoding="utf-8")
     print(text)
     return passed
+
+
+def changed(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
+    """The flags that make the same page again: those that differ from their defaults."""
+    return [
+        f"--{name} {value}"
+        for name, value in vars(arguments).items()
+        if name != "out" and value != parser.get_default(name)
+    ]
 
 
 def main() -> None:
@@ -313,6 +329,8 @@ def main() -> None:
     parser.add_argument("--threads", type=common.positive, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder to write (docs)")
     arguments = parser.parse_args()
+    if arguments.frames < arguments.batch:
+        parser.error(f"--frames must be at least --batch, {arguments.batch}")
     torch.set_num_threads(arguments.threads)
     (arguments.out / "images").mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(arguments.seed)
@@ -326,7 +344,8 @@ def main() -> None:
     model = train(frames, arguments.epochs, arguments.batch, arguments.seed)
     named = read(model, test.images)
     draw_confusions(test, named, arguments.out / "images" / "perception-confusions.png")
-    if not report(test, named, arguments):
+    command = " ".join(["python -m scripts.probe_perception", *changed(parser, arguments)])
+    if not report(test, named, arguments, command):
         sys.exit(f"the mark of {MARK} was missed; see {arguments.out / 'perception.md'}")
 
 

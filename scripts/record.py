@@ -27,6 +27,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
+    common.one_process(parser.prog)
     if args.out.suffix.lower() not in FORMATS:
         raise common.UserError(f"--out must end in {', '.join(FORMATS)}, got {str(args.out)!r}")
     common.writable(args.out)

@@ -106,10 +106,9 @@ def draw_chosen(axes: Axes, results: Mapping[str, Values], dimensions: Sequence[
 
 def records(run: Path, kind: str) -> list[dict[str, Any]]:
     """The records of one kind ("train", "validation", "active") of a run, first to last."""
-    path = run / "metrics.jsonl"
-    if not path.exists():
-        return []
-    found = [json.loads(line) for line in path.read_text().splitlines()]
+    from agents import progress  # imports torch, which tables do without
+
+    found = progress.records(run / "metrics.jsonl")
     return [record for record in found if record["kind"] == kind]
 
 

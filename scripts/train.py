@@ -48,7 +48,7 @@ class Arguments:
     max_minutes: float | None = None
     """Budget in minutes; the run ends when this or --frames is spent."""
     evaluate: tuple[str, ...] = ()
-    """Environments to act in, each [NAME=]ID[:JSON]."""
+    """Environments to act in, each [NAME=]ID[:JSON], and no two of one name."""
     evaluate_frames: int = 0
     """Frames between evaluations; 0 evaluates at the end only."""
     evaluate_episodes: int = 100
@@ -155,6 +155,20 @@ def check_room(exam: Exam, agent: AgentConfig) -> None:
         )
 
 
+def check_names(exams: Sequence[Exam]) -> None:
+    """No two exams of one name, by which their curves are told apart.
+
+    Raises:
+        UserError: if there are.
+    """
+    names = [exam.name for exam in exams]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise common.UserError(
+            f"--evaluate: several environments are named {', '.join(map(repr, twice))}: give each "
+            "a name of its own, as in NAME=ID"
+        )
+
+
 def train(args: Arguments) -> None:
     """Carry out one run."""
     if args.threads < 0:
@@ -167,6 +181,7 @@ def train(args: Arguments) -> None:
     check_held_out(sets, held_out)
     agent = agent_config(args.preset, args.agent, [*sets, *held_out])
     exams = [Exam.parse(text) for text in args.evaluate]
+    check_names(exams)
     for exam in exams:
         if "image_size" in exam.args:
             raise common.UserError(

@@ -1,8 +1,12 @@
 """The benchmark's parts work, and its ratios are what they are said to be. No times here."""
 
+import importlib.util
+import sys
+
 import pytest
 
 import agents.training  # noqa: F401  (PyTorch's compiler has to be loaded before GL is)
+from scripts import benchmark, common
 from scripts.benchmarks import demonstrations, peers, training, vectors
 from scripts.benchmarks.rates import Effort, ratio
 
@@ -42,6 +46,17 @@ def test_collecting_is_timed_against_the_vector_environment(
     found = demonstrations.collection(QUICK)
     assert found["vector_ratio"] > 0
     assert "frames/s" in demonstrations.collection_line(found)
+
+
+@pytest.mark.parametrize("part", ["training", "peers"])
+def test_what_was_asked_for_and_cannot_be_measured_is_an_error(
+    part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--only", part])
+    with pytest.raises(common.UserError, match=f"not measured.*: {part}"):
+        benchmark.main()
+    assert f"{part} left out: pip install" in capsys.readouterr().out
 
 
 def test_missing_peers_are_left_out_and_the_table_says_how_to_get_them(

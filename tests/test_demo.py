@@ -29,6 +29,7 @@ def test_a_demo_reports_what_it_did_and_does_nothing_twice(tmp_path: Path) -> No
     text = (tmp_path / "report.md").read_text()
     for words in ("agent told of shape", "agent told of nothing", "random object", "expert"):
         assert words in text
+    assert "A trial of the machinery (`--quick`)" in text
     for name in ("results.png", "agent.png", "agent.mp4", "expert.mp4"):
         assert f"({name})" in text
         assert (tmp_path / name).stat().st_size > 5_000
@@ -58,6 +59,15 @@ def test_a_folder_holds_one_demo(tmp_path: Path) -> None:
     Demo(tmp_path, first)
     with pytest.raises(UserError, match=r"other settings.*'color'"):
         Demo(tmp_path, Settings("shape", 12.0, 1, False))
+
+
+def test_a_folder_that_is_refused_is_left_as_it_was(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    for damaged in ("", '{"settings": {"dim', "[]", "{}"):
+        state.write_text(damaged)
+        with pytest.raises(UserError, match=r"state\.json is damaged: remove .*--out"):
+            Demo(tmp_path, Settings("color", 12.0, 1, False))
+    assert list(tmp_path.iterdir()) == [state]
 
 
 def test_commands_side_by_side_end_together(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +127,8 @@ def test_a_picture_is_drawn_even_of_a_run_without_records(tmp_path: Path) -> Non
         {"kind": "train", "frames": 1000, "action_accuracy": 0.5},
         {"kind": "active", "frames": 2000, "x/success": 0.25},
     ]
-    (tmp_path / "run/metrics.jsonl").write_text("\n".join(map(json.dumps, records)))
+    torn = '{"kind": "act'  # as a run leaves it that is killed while it writes
+    (tmp_path / "run/metrics.jsonl").write_text("\n".join([*map(json.dumps, records), torn]))
     assert report.records(tmp_path / "run", "active") == records[1:]
     runs = {"a": tmp_path / "run", "b": tmp_path / "none"}
     path = tmp_path / "picture.png"

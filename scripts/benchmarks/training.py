@@ -1,5 +1,6 @@
 """The trainer's whole loop against the bare model: what loading and optimizing cost."""
 
+import importlib.util
 import tempfile
 import time
 from contextlib import closing
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 #: What optimizing costs is paid once a step: long episodes make large batches, short ones small.
 LEVELS: Final = ("OddOneOut/Confounded-v0", "OddOneOut/Intervention-v0")
 EPISODES: Final = 192
+_PACKAGES: Final = ("torch", "torchvision", "safetensors")
 _AHEAD: Final = 3  # batches that the loader makes while the bare model is measured
 _STEPS: Final = 8  # of a round, at least: single steps differ by a third
 
@@ -26,7 +28,9 @@ _STEPS: Final = 8  # of a round, at least: single steps differ by a third
 def training(
     effort: Effort, preset: str, device: Literal["auto", "cpu", "cuda"]
 ) -> list[dict[str, Any]]:
-    """A row of figures for each of `LEVELS`."""
+    """A row of figures for each of `LEVELS`; nothing where packages are missing."""
+    if not all(map(importlib.util.find_spec, _PACKAGES)):
+        return []
     return [_training(effort, preset, device, level) for level in LEVELS]
 
 
@@ -71,6 +75,8 @@ def _training(
 
 
 def training_table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return 'training left out: pip install -e ".[agents]"'
     return common.table(
         ("training", "agent", "device", "frames a step", "frames/s", "bare model/s", "share"),
         [

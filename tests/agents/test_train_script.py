@@ -125,6 +125,12 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
     for changes in ({"evaluate_episodes": 0}, {"temperature": float("nan")}):
         with pytest.raises(UserError, match="--evaluate-episodes must be at least 1"):
             train.train(arguments(stored("a"), out=tmp_path / "run", **changes))
+    for exams in (
+        ("basic=OddOneOut/Basic-v0", "basic=OddOneOut/Confounded-v0"),
+        ("OddOneOut/Basic-v0", 'OddOneOut/Basic-v0:{"describe": "near"}', "OddOneOut/Basic-v0"),
+    ):
+        with pytest.raises(UserError, match=r"several environments are named 'basic': .*NAME=ID"):
+            train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=exams))
     assert not (tmp_path / "run").exists()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from agents import checkpoint
+from agents import checkpoint, progress
 from agents.checkpoint import CheckpointError
 from agents.config import TrainingConfig
 from agents.counts import counts, named, part
@@ -72,6 +72,17 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path, chang
     kept = (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in kept]
     assert steps == sorted(set(steps)), "steps that were done twice are recorded once"
+
+
+def test_a_record_that_was_half_written_is_passed_over_and_goes_once_the_run_goes_on(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    assert progress.records(path) == []
+    whole = [{"kind": "train", "step": step, "loss": 0.1} for step in (1, 2)]
+    lines = "".join(f"{json.dumps(record)}\n" for record in whole)
+    path.write_text(lines + '{"kind": "train", "st')
+    assert progress.records(path) == whole
+    progress.Record(tmp_path, step=2).close()
+    assert path.read_text() == lines
 
 
 def test_what_was_half_written_when_a_run_was_killed_is_gone_once_it_goes_on(tmp_path):

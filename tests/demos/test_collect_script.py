@@ -54,6 +54,10 @@ def test_the_script_collects_resumes_and_describes(tmp_path: Path) -> None:
     [
         ([], "one of --env, --describe and --export is needed"),
         (["--describe", "/nowhere"], "/nowhere/manifest.json: not found"),
+        (
+            ["--describe", "x", "--episodes", "3", "--expert-args", '{"legible": 2}', "--out", "y"],
+            "--episodes, --expert-args, --out would be ignored",
+        ),
         (["--env", "OddOneOut/Basic-v0"], "collecting needs --env, --episodes and --out"),
         (
             ["--env", "OddOneOut/Basic-v0", "--episodes", "1", "--out", "x", "--export", "minari"],
