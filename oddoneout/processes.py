@@ -2,10 +2,11 @@
 
 One is started as ``python -m MODULE FD ...`` with inherited file descriptors, of which the first
 is one end of a socket for commands. So a dead parent ends its processes: the socket closes.
-And folders in which one process works at a time.
+And folders and shares of work that one process has at a time.
 """
 
 import contextlib
+import errno
 import fcntl
 import math
 import multiprocessing
@@ -30,6 +31,11 @@ _QUOTAS: Final = (
     ("/sys/fs/cgroup/cpu.max",),
     ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
 )
+#: What a connection says whose other end is gone. Any other error is somebody else's, such as the
+#: TimeoutError of a user's own signal handler.
+GONE: Final = (EOFError, BrokenPipeError, ConnectionResetError)
+#: What file systems that cannot lock files answer.
+_NO_LOCKS: Final = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 class Worker(Protocol):
@@ -60,26 +66,52 @@ def _mind_forks() -> None:
 
 
 def start(module: str, *descriptors: int) -> tuple[subprocess.Popen[bytes], Connection]:
-    """Start ``module`` with its end of a new socket and more file descriptors."""
+    """Start ``module`` with its end of a new socket and more file descriptors.
+
+    The module has to call ``leave_interrupts_to_parent``.
+    """
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-P", "-X", "faulthandler", "-m", module]
-    with theirs:
-        inherited = (theirs.fileno(), *descriptors)
-        process = subprocess.Popen(
-            [*command, *map(str, inherited)],
-            pass_fds=inherited,
-            stdin=subprocess.DEVNULL,
-            env={
-                # A worker is one of many already: numpy needs no threads there.
-                "OPENBLAS_NUM_THREADS": "1",
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-            },
-        )
     connection = Connection(ours.detach())
+    command = [sys.executable, "-P", "-X", "faulthandler", "-m", module]
+    # As Python's imports do, what is no string is passed over.
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path if isinstance(entry, str))
+    # A worker is one of many already: numpy needs no threads there.
+    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path}
+    try:
+        with theirs, _interrupts_later():
+            inherited = (theirs.fileno(), *descriptors)
+            process = subprocess.Popen(
+                [*command, *map(str, inherited)],
+                pass_fds=inherited,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+            )
+    except BaseException:
+        connection.close()  # which ends a process that was started before Ctrl-C was heard
+        raise
     _mind_forks()
     _ours.add(connection)
     return process, connection
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits: here until the end, in a process that is started here until it is ready."""
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_interrupts_to_parent() -> None:
+    """In a process started here: a terminal's Ctrl-C goes to all, the parent says what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # drops one that waited
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def end(workers: list[_W], owner: int) -> None:
@@ -172,5 +204,36 @@ def holding(
         except BlockingIOError as error:
             raise refusal or error from None
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def holding_file(path: str | os.PathLike[str], refusal: Exception) -> Iterator[None]:
+    """Keep others that ask for the same file out of what it stands for; at the end it is removed.
+
+    Other machines, too, if their common file system locks for all of them. Where it cannot lock,
+    nobody is kept out.
+
+    Args:
+        path: of a file that may exist: who is killed leaves one behind.
+        refusal: raised if another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what can be written
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise refusal from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        if not os.fstat(descriptor).st_nlink:  # removed by its holder since it was opened
+            raise refusal
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
     finally:
         os.close(descriptor)

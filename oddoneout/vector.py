@@ -27,7 +27,7 @@ from oddoneout.arguments import (
     refuse_unknown,
     refuse_warp,
 )
-from oddoneout.processes import death, end, start, usable_cores
+from oddoneout.processes import GONE, death, end, start, usable_cores
 from oddoneout.rules.language import INSTRUCTION_WORDS, INSTRUCTIONS, encode
 from oddoneout.rules.levels import CATALOGUE, Settings, parse_settings
 from oddoneout.snapshot import Snapshot
@@ -301,9 +301,11 @@ class OddOneOutVectorEnv(VectorEnv[dict[str, NDArray[Any]], NDArray[np.int64], N
                 if status == "failed":
                     raise RuntimeError(f"a worker of the vector environment failed:\n{answer}")
                 answers.append(answer)
-        except (EOFError, OSError):
-            message = f"{worker.death()}. All workers were shut down."
-            self.close()
+        except GONE:
+            try:
+                message = f"{worker.death()}. All workers were shut down."
+            finally:  # a signal may end the wait for its death
+                self.close()
             raise RuntimeError(message) from None
         except BaseException:  # also Ctrl-C: an answer left unread would be taken for the next
             self.close()

@@ -11,7 +11,6 @@ import mmap
 import os
 import pickle
 import select
-import signal
 import struct
 import sys
 import time
@@ -25,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oddoneout.processes import GONE, leave_interrupts_to_parent
 from oddoneout.rules.attributes import Dimension
 from oddoneout.rules.language import INSTRUCTIONS, MAX_WORDS, decode, encode
 from oddoneout.rules.trial import Phase
@@ -279,7 +279,7 @@ def serve(connection: Connection, memory_fd: int) -> None:
             if name == "close":
                 break
             connection.send(("done", getattr(group, name)(*operands)))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
+    except GONE:
         pass  # the parent is gone, or going
     except Exception:
         with contextlib.suppress(OSError):
@@ -290,8 +290,7 @@ def serve(connection: Connection, memory_fd: int) -> None:
 
 
 if __name__ == "__main__":
-    # The terminal's Ctrl-C goes to every process; it is the parent who decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts_to_parent()
     connection_fd, memory_fd = (int(argument) for argument in sys.argv[1:3])
     with Connection(connection_fd) as parent:
         serve(parent, memory_fd)

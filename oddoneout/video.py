@@ -1,5 +1,6 @@
 """Episodes as films: mp4, gif, or a contact sheet of the decisive moments as png."""
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -57,7 +58,11 @@ class Reel(Protocol):
     def add(self, shot: Shot) -> None: ...
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file.
+
+        Raises:
+            OSError: if it could not be written whole.
+        """
         ...
 
 
@@ -135,16 +140,36 @@ class Mp4:
             )
         import imageio.v2 as imageio
 
+        self._path, self._frames = path, 0
         self._writer: Any = imageio.get_writer(
             path, format="FFMPEG", fps=FPS, codec="libx264", quality=8, macro_block_size=2
         )
 
     def add(self, shot: Shot) -> None:
         for _ in range(shot.ticks):
-            self._writer.append_data(shot.frame)
+            try:
+                self._writer.append_data(shot.frame)
+            except OSError as error:  # which quotes the whole command
+                raise self._failure("the encoder has ended") from error
+            self._frames += 1
 
     def close(self) -> None:
         self._writer.close()
+        # imageio does not ask the encoder how it ended.
+        if self._frames and (found := self._count()) != self._frames:
+            raise self._failure(f"{found} of {self._frames} frames are there")
+
+    def _count(self) -> int:
+        """The frames of the file."""
+        from imageio_ffmpeg import count_frames_and_secs
+
+        try:
+            return count_frames_and_secs(self._path)[0] or 0
+        except RuntimeError:  # no film at all
+            return 0
+
+    def _failure(self, what: str) -> OSError:
+        return OSError(f"cannot write {self._path}: {what} (is the disk full?)")
 
 
 class Gif:
@@ -286,6 +311,7 @@ def film(
     Raises:
         ValueError: for an unknown view or file ending.
         FileNotFoundError, ModuleNotFoundError: as in ``open_reel``.
+        OSError: if the film cannot be written whole.
     """
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")
     reel = open_reel(unfinished)
@@ -293,8 +319,11 @@ def film(
         try:
             camera = Camera(reel.add, policy_name, view)
             played = list(rollout(policy, make_env, seeds, slots=1, on_step=camera.see))
-        finally:
-            reel.close()
+        except BaseException:
+            with contextlib.suppress(OSError):  # what went wrong first is to be told
+                reel.close()
+            raise
+        reel.close()
         if played:
             unfinished.replace(path)
     finally:

@@ -1,7 +1,10 @@
-"""Processes that work for this one: how many there may be, and what is said of dead ones."""
+"""Processes that work for this one: how many there may be, how they start, and how they end."""
 
+import errno
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,66 @@ def test_a_dead_process_is_told_by_the_signal_that_killed_it(number: int, name: 
     process = subprocess.Popen(["sleep", "60"])
     process.send_signal(number)
     assert processes.death(process) == f"was killed by {name}"
+
+
+@pytest.mark.parametrize("module", ["oddoneout.vector_worker", "oddoneout.warp.writers"])
+def test_ctrl_c_while_a_worker_starts_is_left_to_its_parent(
+    module: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with open(os.devnull) as file:  # in place of the shared memory
+        process, connection = processes.start(module, file.fileno())
+    process.send_signal(signal.SIGINT)
+    connection.close()  # after which it ends by itself
+    assert process.wait(60) == 0
+    assert capfd.readouterr().err == ""
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # heard here again
+
+
+def test_what_is_no_string_in_the_search_path_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("import sys; sys.exit(7)")
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path, str(tmp_path)])
+    process, connection = processes.start("mine")
+    connection.close()
+    assert process.wait(60) == 7
+
+
+def test_of_those_that_ask_for_a_file_one_has_it_and_its_end_frees_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()  # left by one that was killed
+    refusal = RuntimeError("taken")
+    for _ in range(2):
+        with processes.holding_file(path, refusal):
+            with pytest.raises(RuntimeError, match="taken"), processes.holding_file(path, refusal):
+                raise AssertionError("two have it")
+            assert path.exists()
+        assert not path.exists()
+
+
+def test_a_file_that_its_holder_removes_just_now_is_not_taken_for_a_free_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock = tmp_path / "lock", processes.fcntl.flock
+
+    def late(descriptor: int, kind: int) -> None:
+        path.unlink()
+        flock(descriptor, kind)
+
+    monkeypatch.setattr(processes.fcntl, "flock", late)
+    with (
+        pytest.raises(RuntimeError, match="taken"),
+        processes.holding_file(path, RuntimeError("taken")),
+    ):
+        raise AssertionError("it has the wrong file")
+
+
+def test_where_files_cannot_be_locked_nobody_is_kept_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(processes.fcntl, "flock", flock)
+    with processes.holding_file(tmp_path / "lock", RuntimeError("taken")):
+        pass

@@ -341,6 +341,27 @@ def test_ctrl_c_leaves_no_workers_behind() -> None:
     assert_all_gone([int(pid) for pid in run.stdout.split()])
 
 
+def test_an_error_of_the_callers_own_signal_handler_is_not_a_workers_death() -> None:
+    envs = make(workers=2)
+    envs.reset(seed=0)
+    workers = pids(envs)
+    os.kill(workers[1], signal.SIGSTOP)  # so that a step waits
+
+    def give_up(*_: Any) -> None:
+        os.kill(workers[1], signal.SIGCONT)
+        raise TimeoutError("my own deadline")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(TimeoutError, match="my own deadline"):
+            envs.step(np.zeros(N, np.int64))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert envs.closed
+    assert_all_gone(workers)
+
+
 def test_an_exception_in_a_worker_comes_with_its_traceback() -> None:
     envs = make(workers=2)
     workers = pids(envs)

@@ -1,5 +1,6 @@
 """Films: the picture, the three kinds of file, and that watching changes nothing."""
 
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -207,6 +208,28 @@ def test_a_film_that_fails_leaves_the_one_that_was_there(tmp_path: Path, ending:
         video.record(Quitter(), BASIC, None, path, episodes=1, seed=0, policy_name="quitter")
     assert path.read_bytes() == b"good"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_mp4_on_a_full_disk_is_an_error_and_leaves_the_one_that_was_there(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"good")
+    (tmp_path / f".{os.getpid()}.film.mp4").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"cannot write .*film\.mp4: .*disk full"):
+        video.record(
+            RandomObjectPolicy(), BASIC, None, path, episodes=1, seed=0, policy_name="random"
+        )
+    assert path.read_bytes() == b"good"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_mp4_that_lacks_frames_is_not_taken_for_whole(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").symlink_to("/dev/full")
+    reel = video.Mp4(tmp_path / "film.mp4")
+    reel.add(video.Shot(SHOT, 1, False))  # which the encoder still takes
+    with pytest.raises(OSError, match=r"cannot write .*film\.mp4: 0 of 1 frames are there"):
+        reel.close()
 
 
 @pytest.mark.parametrize(

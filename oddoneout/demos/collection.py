@@ -34,10 +34,11 @@ from oddoneout.demos.manifest import (
 )
 from oddoneout.demos.rollout import Policy, rollout
 from oddoneout.demos.shards import ShardWriter, finished_shards, shard_folder
-from oddoneout.processes import holding, signal_name, when_parent_ends
+from oddoneout.processes import holding, holding_file, signal_name, when_parent_ends
 from oddoneout.rules.splits import Stream, episode_seed
 
 SHARD_EPISODES: Final = 256
+_RANK: Final = ".rank-"  # and its number: a file that a rank at work holds
 _NEWS_SECONDS: Final = 0.2  # least time between two progress reports of a worker
 
 
@@ -183,8 +184,9 @@ def collect(
         workers: processes of this collection.
         report: hears of its progress.
         rank, ranks: this collection among those that share the set; it makes the shards
-            ``rank``, ``rank + ranks``, and so on. Start each rank once at a time: the others'
-            unfinished work is left alone, a rank's own is cleared away.
+            ``rank``, ``rank + ranks``, and so on. The others' unfinished work is left alone, a
+            rank's own is cleared away; so a rank that is at work is refused a second time, as
+            far as the file system locks files across machines.
 
     Raises:
         ValueError: if there is no such rank, or no worker.
@@ -203,13 +205,18 @@ def collect(
     writes = [shard_folder(root, k).name for k in mine] + ([MANIFEST] if ranks == 1 else [])
     size = max(1, min(workers, len(mine)))
     refusal = StorageError(f"{root}: another process is collecting into this folder")
+    twice = StorageError(f"{root}: another process is collecting rank {rank} into this folder")
     with (
         holding(root, shared=ranks > 1, refusal=refusal),
+        holding_file(root / f"{_RANK}{rank}", twice) if ranks > 1 else contextlib.nullcontext(),
         _Crew(root, recipe, size) as crew,
     ):
         manifest = crew.manifest()
         write_manifest(root, manifest)
         crew.clear(writes)
+        if ranks == 1:  # alone here: whatever ranks left these were killed
+            for left in root.glob(f"{_RANK}*"):
+                left.unlink(missing_ok=True)
         finished = set(finished_shards(root, manifest, mine))
         done = sum(len(manifest.shard_range(k)) for k in finished)
         total = sum(len(manifest.shard_range(k)) for k in mine)

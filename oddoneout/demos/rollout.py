@@ -20,8 +20,8 @@ class Moment:
 
     Attributes:
         slot: which of the policy's parallel episodes this is.
-        image: uint8 (H, W, 3).
-        instruction: int32 (L,).
+        image: uint8 (H, W, 3), read-only, as it is what will be recorded.
+        instruction: int32 (L,), read-only.
         previous_action: the action executed one step before; None at an episode's first step.
         previous_reward: the reward it brought (0.0 at the first step).
         snapshot: the privileged view, drawn up when called. For experts only; agents that
@@ -172,6 +172,13 @@ def _checked(decisions: Sequence[Decision], count: int) -> Sequence[Decision]:
     return decisions
 
 
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view; the array itself stays as its owner wants it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 class _Episode:
     """An episode being played and recorded in one slot."""
 
@@ -203,8 +210,8 @@ class _Episode:
         self.info = info
         self.moment = Moment(
             slot=self.slot,
-            image=observation["image"],
-            instruction=observation["instruction"],
+            image=_read_only(observation["image"]),
+            instruction=_read_only(observation["instruction"]),
             previous_action=previous_action,
             previous_reward=previous_reward,
             snapshot=self._snapshot,

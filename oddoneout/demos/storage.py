@@ -25,6 +25,7 @@ from oddoneout.demos.manifest import (
 )
 from oddoneout.demos.shards import EPISODE, STEP, check_shard, shard_folder
 from oddoneout.demos.trajectory import Choice, Seen, Told, Trajectory
+from oddoneout.processes import usable_cores
 
 
 class Dataset:
@@ -35,7 +36,7 @@ class Dataset:
     (for the worker processes of a loader) sends the path only.
 
     Attributes:
-        path: the folder.
+        path: the folder, absolute: a pickled set is found from anywhere.
         manifest: what was collected.
         seeds, lengths: int64 (N,), of each episode.
         starts: int64 (N + 1,), the first frame of each episode; the last entry is F.
@@ -59,7 +60,7 @@ class Dataset:
     """
 
     def __init__(self, path: str | os.PathLike[str], verify: bool = True) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self.manifest = read_manifest(self.path)
         if self.manifest.vocabulary != vocabulary_fingerprint():
             raise StorageError(
@@ -78,12 +79,15 @@ class Dataset:
                 f"{self.path}: unfinished, {len(present)} of {count} shards are there (first "
                 f"missing: {min(expected - present)}); run the same collection again to finish it"
             )
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pool = ThreadPoolExecutor(usable_cores())
+        try:
             checks = [
                 pool.submit(check_shard, self.path, self.manifest, k, verify) for k in range(count)
             ]
             for check in checks:
                 check.result()
+        finally:  # after the first refusal, or Ctrl-C, the others need not be read
+            pool.shutdown(cancel_futures=True)
         self._load([_Shard(self.path, self.manifest, k) for k in range(count)])
 
     def _load(self, shards: list["_Shard"]) -> None:

@@ -48,7 +48,7 @@ class Texts(Sequence[str | None]):
     ) -> None:
         self.codes = codes
         self._read = read
-        self._mask = mask
+        self._mask = None if mask is None else mask.clone()  # the caller's may be changed
         self._rows: list[_Code | None] | None = None
 
     def __len__(self) -> int:
@@ -57,7 +57,9 @@ class Texts(Sequence[str | None]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return list(self)[index]
-        return self._text(self._fetched()[index])
+        if isinstance(index, int | np.integer):
+            return self._text(self._fetched()[index])
+        return np.asarray(self)[index.cpu().numpy() if isinstance(index, Tensor) else index]
 
     def __iter__(self) -> Iterator[str | None]:
         return map(self._text, self._fetched())

@@ -19,6 +19,7 @@ from oddoneout.arguments import (
     observation_space,
     parse_count,
     parse_image_size,
+    parse_renderer,
     parse_reset,
     refuse_other_level,
     refuse_unknown,
@@ -56,6 +57,7 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
     Args:
         level: as for the single environment; so are all arguments not named here.
         num_envs: how many rooms.
+        renderer: "warp".
         device: of torch and of Warp; None: "cuda" if there is one, else "cpu".
         workers: processes that draw episodes ahead; None takes one per usable core, 0 draws
             them in this process. Results do not depend on it.
@@ -75,6 +77,7 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         level: str,
         num_envs: int = 1,
         *,
+        renderer: str = "warp",
         device: str | torch.device | None = None,
         workers: int | None = None,
         render_mode: str | None = None,
@@ -87,6 +90,8 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
             raise ValueError(f"level must be one of {', '.join(CATALOGUE)}, got {level!r}")
         drawn = ("image_size", "render_mode", "renderer", "device", "workers")
         refuse_unknown(arguments, (*Settings.__dataclass_fields__, *drawn))
+        if parse_renderer(renderer) != "warp":
+            raise ValueError(f'renderer must be "warp" here, got {renderer!r}')
         self._settings = parse_settings(CATALOGUE[level], arguments)
         if render_mode is not None:
             raise ValueError(f'render_mode must be None with renderer="warp", got {render_mode!r}')
@@ -176,8 +181,8 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         choice = {
             "trial": self._trial.clone(),
             "test": self._states.numbers[:, script.TEST] > 0,
-            "correct": self._states.correct,
-            "odd_in": self._states.odd,
+            "correct": self._states.correct.clone(),
+            "odd_in": self._states.odd.clone(),
         }
         goes_on = results.over & (self._trial + 1 < self._lengths)
         ended = results.over & ~goes_on
@@ -188,13 +193,16 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         if len(rooms):
             infos["final_obs"] = self._final_observations(rooms)
             infos["final_info"] = self._infos(ended)
-            infos["_final_obs"] = infos["_final_info"] = ended
+            infos["_final_obs"], infos["_final_info"] = ended.clone(), ended.clone()
             self._begin_episodes(rooms.numpy())
             self._look()
         infos |= self._infos(torch.ones_like(ended))
         infos |= {"choice": choice, "_choice": results.chosen}
         terminated, truncated = ended & ~results.timed_out, ended & results.timed_out
         return self._observation(), results.reward, terminated, truncated, infos
+
+    def render(self) -> None:
+        """Nothing: there is no render mode."""
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the processes that draw episodes."""
@@ -217,8 +225,9 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         """The privileged view of each room; for experts and analysis only.
 
         Raises:
-            RuntimeError: before the first reset.
+            RuntimeError: before the first reset, and if it is closed.
         """
+        self._require_open()
         self._require_episodes()
         return tuple(map(self._snapshot, range(self.num_envs)))
 
@@ -236,18 +245,17 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
         return torch.from_numpy(array).to(self.device)
 
     def _parse(self, actions: Tensor | NDArray[np.integer]) -> Tensor:
-        acts = torch.as_tensor(actions, device=self.device)
-        integers = not (acts.is_floating_point() or acts.is_complex() or acts.dtype == torch.bool)
+        acts = _integers(actions)
         if (
-            acts.shape != (self.num_envs,)
-            or not integers
+            acts is None
+            or acts.shape != (self.num_envs,)
             or bool(((acts < 0) | (acts >= len(Action))).any())
         ):
             raise ValueError(
                 f"actions must be {self.num_envs} integers from 0 to {len(Action) - 1}, "
                 f"got {actions!r}"
             )
-        return acts.long()
+        return acts.to(self.device)
 
     def _begin_episodes(
         self, rooms: NDArray[np.integer], seeds: Sequence[int | None] | None = None
@@ -316,7 +324,7 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
             "trial": torch.where(mask, self._trial, 0),
             "phase": Texts(explaining, sentences.phase, mask),
         }
-        return infos | {f"_{name}": mask for name in infos}
+        return infos | {f"_{name}": mask.clone() for name in infos}  # the caller may change one
 
     def _utterances(self) -> Tensor:
         states, speech = self._states, self._settings.explanations
@@ -363,6 +371,18 @@ class OddOneOutWarpEnv(VectorEnv[dict[str, Tensor], Tensor, Tensor]):
             known_dimension=None if self._level.hidden else dimension,
             last_reward=float(self._reward[room]),
         )
+
+
+def _integers(numbers: Any) -> Tensor | None:
+    """A tensor, or what is like an array, as int64: torch computes with few of the others. None
+    for what is no integers."""
+    if isinstance(numbers, Tensor):
+        real = numbers.is_floating_point() or numbers.is_complex()
+        return None if real or numbers.dtype == torch.bool else numbers.long()
+    array = np.asarray(numbers)
+    if not np.issubdtype(array.dtype, np.integer):
+        return None
+    return torch.from_numpy(array.astype(np.int64))
 
 
 def _device(name: str | torch.device | None) -> torch.device:

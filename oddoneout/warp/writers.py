@@ -7,7 +7,6 @@ its seed alone, not on how many desks there are.
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import weakref
@@ -21,7 +20,7 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from oddoneout.episode import sample_episode
-from oddoneout.processes import death, end, start
+from oddoneout.processes import GONE, death, end, leave_interrupts_to_parent, start
 from oddoneout.rules.levels import CATALOGUE, Settings
 from oddoneout.warp.script import Scripts
 
@@ -150,7 +149,7 @@ class Writers:
         """Talk to a writer; if it died, end all and say how it did."""
         try:
             yield
-        except (EOFError, OSError) as error:
+        except GONE as error:
             pid, how = writer.process.pid, death(writer.process)
             self.close()
             raise RuntimeError(
@@ -170,12 +169,11 @@ def serve(connection: Connection) -> None:
                 desk.seed(*operands)
             else:
                 connection.send(desk.write(*operands))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
+    except GONE:
         pass  # the parent is gone, or going
 
 
 if __name__ == "__main__":
-    # The terminal's Ctrl-C goes to every process; it is the parent who decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts_to_parent()
     with Connection(int(sys.argv[1])) as parent:
         serve(parent)

@@ -50,6 +50,7 @@ THIRD_PARTY: tuple[tuple[str, frozenset[str]], ...] = (
     ("oddoneout.warp", frozenset({"numpy", "gymnasium", "mujoco", "mujoco_warp", "torch", "warp"})),
     ("oddoneout.expert", frozenset({"numpy"})),
     ("oddoneout.demos", frozenset({"numpy", "gymnasium", "minari", "h5py"})),
+    ("oddoneout.video", frozenset({"numpy", "gymnasium", "imageio", "imageio_ffmpeg", "PIL"})),
     ("oddoneout", frozenset({"numpy", "gymnasium", "imageio", "PIL", "glfw"})),
 )
 

@@ -230,6 +230,29 @@ def _collect_a_share(root: Path, recipe: Recipe, rank: int) -> None:
     collect(root, recipe, rank=rank, ranks=2)
 
 
+def test_a_rank_that_is_at_work_is_refused_a_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
+) -> None:
+    process = multiprocessing.get_context("spawn").Process(
+        target=_collect_a_share, args=(tmp_path, RECIPE, 0)
+    )
+    monkeypatch.setenv(STOP_AT, "10")
+    process.start()
+    try:
+        _wait_for(tmp_path, ".unfinished-shard-00000*/images.bin")
+        monkeypatch.delenv(STOP_AT)
+        with pytest.raises(StorageError, match="another process is collecting rank 0 into this"):
+            collect(tmp_path, RECIPE, rank=0, ranks=2)
+        assert any(tmp_path.glob(".unfinished-shard-00000*/images.bin"))
+        collect(tmp_path, RECIPE, rank=1, ranks=2)
+    finally:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    collect(tmp_path, RECIPE, rank=0, ranks=2)
+    assert contents(tmp_path) == contents(undisturbed)
+
+
 def test_ranks_work_at_once_and_a_killed_one_is_made_up_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
 ) -> None:

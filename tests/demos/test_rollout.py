@@ -68,6 +68,17 @@ def test_the_hook_sees_every_decision_before_it_is_executed() -> None:
         assert step.moment.previous_reward == (episode.seen.rewards[t - 1] if t else 0.0)
 
 
+@pytest.mark.parametrize("name", ["image", "instruction"])
+def test_a_policy_cannot_change_what_is_recorded(name: str) -> None:
+    class Painter(FakePolicy):
+        def decide(self, moments):
+            getattr(moments[0], name)[...] = 0
+            return super().decide(moments)
+
+    with pytest.raises(ValueError, match="read-only"):
+        next(rollout(Painter(), FakeEnv, SEEDS))
+
+
 def test_environments_are_few_and_closed_even_when_the_consumer_stops_early() -> None:
     made: list[FakeEnv] = []
 

@@ -3,6 +3,8 @@ import json
 import os
 import pickle
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from oddoneout.demos import manifest as manifest_module
+from oddoneout.demos import storage
 from oddoneout.demos.manifest import (
     Manifest,
     StorageError,
@@ -163,6 +166,15 @@ def test_a_pickled_dataset_is_a_path_and_not_the_data(made: Path) -> None:
     assert_same(pickle.loads(message).episode(3), dataset.episode(3))
 
 
+def test_a_pickled_dataset_is_found_from_another_folder(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made.parent)
+    dataset = Dataset(made.name)
+    monkeypatch.chdir(tmp_path)
+    assert_same(pickle.loads(pickle.dumps(dataset)).episode(3), dataset.episode(3))
+
+
 def _flip(path: Path, position: int) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= 0x01
@@ -195,6 +207,28 @@ def test_one_flipped_bit_anywhere_is_refused_naming_the_file(
     with pytest.raises(StorageError) as refusal:
         Dataset(copy)
     assert path.name in str(refusal.value)
+
+
+@pytest.mark.parametrize("error", [StorageError("damaged"), KeyboardInterrupt()], ids=repr)
+def test_after_the_first_refusal_no_more_shards_are_read(
+    error: BaseException, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, read = threading.Event(), []
+
+    def check(root: Path, manifest: Manifest, shard: int, verify: bool) -> None:
+        read.append(shard)
+        if shard == 0:
+            refused.set()
+            raise error
+        refused.wait()
+        time.sleep(0.3)  # a large shard
+
+    monkeypatch.setattr(storage, "check_shard", check)
+    monkeypatch.setattr(storage, "usable_cores", lambda: 2)
+    with pytest.raises(type(error)):
+        Dataset(made)
+    assert 0 in read
+    assert len(read) < 5  # of 6
 
 
 @pytest.mark.parametrize("name", FILES)
