@@ -298,6 +298,34 @@ def test_who_looks_again_reads_all_objects_between_transform_and_choice() -> Non
     assert success(play("Intervention", {}, range(60), noisy)) >= 0.98
 
 
+def test_after_a_rash_action_it_makes_of_the_experiment_what_there_is() -> None:
+    rash: set[tuple[Action, Mode]] = set()
+    spoiled: set[tuple[int, int]] = set()  # episodes and trials in which it chose rashly
+
+    def watch(step: Step) -> None:
+        now, action = step.moment.snapshot(), Action(step.decision.action)
+        if action != step.decision.label:
+            assert now.focus is not None
+            assert action is Action.CHOOSE or (action in TRANSFORMS and now.transforms_left)
+            rash.add((action, now.mode))
+            if action is Action.CHOOSE:
+                spoiled.add((step.seed, now.trial))
+
+    for arguments in ({"difficulty": "easy"}, {"difficulty": "hard2"}):
+        rash.clear()
+        played = list(
+            play("Intervention", arguments, range(60), ExpertOptions(rash_actions=0.05), watch)
+        )
+        assert rash == {(action, Mode.MAKE) for action in (*TRANSFORMS, Action.CHOOSE)}
+        chosen = [(t.seed, choice) for t in played for choice in t.choices]
+        assert all(choice.odd_in for seed, choice in chosen if (seed, choice.trial) not in spoiled)
+        assert any(not choice.odd_in for seed, choice in chosen)
+        # Three experiments are many: two failures tell as much as a reward.
+        assert success(iter(played)) >= 0.95
+        assert not all(any(c.correct and not c.test for c in t.choices) for t in played)
+        spoiled.clear()
+
+
 def test_mistaken_experiments_are_fewer_rewarded_and_their_labels_are_what_was_done() -> None:
     def rewards(options: ExpertOptions) -> float:
         total = 0.0
@@ -324,6 +352,7 @@ def test_random_mix_plays_whole_episodes_at_random() -> None:
         ("action_noise", -0.1),
         ("vain_actions", 2),
         ("mistaken_experiments", 1.5),
+        ("rash_actions", -0.1),
         ("random_mix", math.nan),
         ("random_mix", True),
         ("action_noise", "much"),

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from oddoneout.actions import Action
+from oddoneout.actions import TRANSFORMS, Action
 from oddoneout.expert.search import FLOOR, unexplored
 from oddoneout.expert.steer import Ground, Point, stepped
 from oddoneout.rules.attributes import Dimension
@@ -157,6 +157,8 @@ def update(
             bumps = (*bumps, (ahead.x, ahead.y))
         turning = trial.turning if action is None else _TURNING.get(action, trial.turning)
         trial = replace(trial, bumps=bumps, turning=turning)
+        if snapshot.transforms_left < belief.transforms_left and not _intended(belief, action):
+            trial = replace(trial, aim=None)  # what was made odd is not what was to be
 
     gaze, focus = (
         i if i is not None and snapshot.objects[i].visible else None
@@ -188,6 +190,13 @@ def update(
         possible=_possible(belief, snapshot),
         trial=trial,
     )
+
+
+def _intended(belief: Belief, action: Action | None) -> bool:
+    """Whether a transform was the one that had been settled on."""
+    aim = belief.trial.aim
+    done = belief.focus, None if action is None else TRANSFORMS.get(action)
+    return aim is not None and done == (aim.subject, aim.dimension)
 
 
 def _possible(belief: Belief | None, snapshot: Snapshot) -> frozenset[Dimension]:

@@ -11,7 +11,13 @@ from oddoneout.world.geometry import REACH
 #: all (docs/perception.md). And who imitates an expert that walks up to nothing but what it
 #: chooses learns to choose whatever is near.
 LEGIBLE: Final = REACH
-_SHARES: Final = ("action_noise", "vain_actions", "mistaken_experiments", "random_mix")
+_SHARES: Final = (
+    "action_noise",
+    "vain_actions",
+    "rash_actions",
+    "mistaken_experiments",
+    "random_mix",
+)
 _SWITCHES: Final = ("use_transforms", "blind", "random_order", "look_again")
 
 
@@ -25,6 +31,10 @@ class ExpertOptions:
         vain_actions: probability, per step of a search, that a transform or a choice is executed
             where it does nothing, for want of an object in focus or of transforms left; the label
             stays. Imitators are late or early now and then, and must notice that nothing happened.
+        rash_actions: probability, per step of an experiment with an object in focus, that a
+            transform is executed, while one is left, or a choice; the label stays. What it does
+            then is made of what there is: it chooses what has become odd. Imitators' experiments
+            go wrong now and then, and they must know what is still known.
         mistaken_experiments: probability, per experiment, that it tests another dimension than
             it should, or chooses another object. Labels follow the mistake.
         random_mix: probability, per episode, that all of it is played uniformly at random.
@@ -45,6 +55,7 @@ class ExpertOptions:
 
     action_noise: float = 0.0
     vain_actions: float = 0.0
+    rash_actions: float = 0.0
     mistaken_experiments: float = 0.0
     random_mix: float = 0.0
     use_transforms: bool = True

@@ -151,7 +151,7 @@ def _settle(belief: Belief, options: ExpertOptions, rng: np.random.Generator) ->
     """The aim of a trial of which everything has been read."""
     things = belief.trial.things
     assert things is not None
-    if belief.trial.mode is Mode.FIND:
+    if belief.trial.mode is Mode.FIND or not belief.transforms_left:
         return Aim(_odd_one(belief, things, rng))
     dimension = _test(belief.possible, options, rng)
     mistaken = rng.random() < options.mistaken_experiments

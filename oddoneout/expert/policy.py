@@ -11,7 +11,7 @@ from oddoneout.demos.rollout import Decision, Moment
 from oddoneout.expert.belief import Belief, update
 from oddoneout.expert.options import ExpertOptions
 from oddoneout.expert.plan import Do, Intent, LookAt, Search, Wait, decide, way
-from oddoneout.rules.trial import Phase
+from oddoneout.rules.trial import Mode, Phase
 from oddoneout.snapshot import Snapshot
 
 _STREAM: Final = 3  # keeps this policy's generators apart from other policies'
@@ -76,6 +76,10 @@ def _disturbed(
         vain = [*TRANSFORMS] if snapshot.focus is None or not snapshot.transforms_left else []
         vain += [Action.CHOOSE] if snapshot.focus is None else []
         return vain[noise.integers(len(vain))] if vain else action
+    acts = snapshot.mode is Mode.MAKE and snapshot.focus is not None
+    if options.rash_actions and acts and noise.random() < options.rash_actions:
+        rash = [*(TRANSFORMS if snapshot.transforms_left else ()), Action.CHOOSE]
+        return rash[noise.integers(len(rash))]
     return action
 
 

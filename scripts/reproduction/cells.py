@@ -214,7 +214,9 @@ def take_up(demos: DemoSet, places: Places) -> None:
     path = places.demos(demos)
     stored = Dataset(path, verify=False)
     found = stored.manifest
-    held = (found.env_id, found.env_args, found.seed, found.episodes, found.policy_args)
+    # Options that there were not yet when it was collected were not used.
+    did = all_expert_options(found.policy_args) if found.policy == "expert" else found.policy_args
+    held = (found.env_id, found.env_args, found.seed, found.episodes, did)
     options = all_expert_options(demos.expert_args)
     wanted = (demos.env, demos.env_args, demos.seed, demos.episodes, options)
     if _plain(held) != _plain(wanted):
