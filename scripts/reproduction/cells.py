@@ -215,7 +215,7 @@ def take_up(demos: DemoSet, places: Places) -> None:
     stored = Dataset(path, verify=False)
     found = stored.manifest
     # Options that there were not yet when it was collected were not used.
-    did = all_expert_options(found.policy_args) if found.policy == "expert" else found.policy_args
+    did = {**all_expert_options({}), **found.policy_args}
     held = (found.env_id, found.env_args, found.seed, found.episodes, did)
     options = all_expert_options(demos.expert_args)
     wanted = (demos.env, demos.env_args, demos.seed, demos.episodes, options)
