@@ -1,5 +1,7 @@
 """Pixels -> features, and back for the auxiliary reconstruction."""
 
+from typing import Literal, overload
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -218,18 +220,22 @@ class PartsEncoder(nn.Module):
         self.out = nn.Linear(self.silhouettes.outputs, config.width - len(told) * small)
         self.norm = nn.LayerNorm(config.width - len(told) * small)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.look(images)[0]
+    @overload
+    def forward(self, images: Tensor, named: Literal[False] = False) -> Tensor: ...
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What is seen, and how it would be named.
+    @overload
+    def forward(self, images: Tensor, named: Literal[True]) -> tuple[Tensor, Tensor]: ...
+
+    def forward(self, images: Tensor, named: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """What is seen, and perhaps how it would be named.
 
         Args:
             images: uint8 (N, H, W, 3).
+            named: whether the names are asked for.
 
         Returns:
-            Features (N, width), and scores of every word, float32 (N, vocabulary), -inf for those
-            that name no shape, color or texture; those of a dimension are to be compared.
+            Features (N, width), and if asked scores of every word, float32 (N, vocabulary), -inf
+            for those that name no shape, color or texture; a dimension's are to be compared.
         """
         brightness, color = to_opponents(images)
         seen = self.silhouettes(_reordered(color) if self.training else color)
@@ -252,7 +258,8 @@ class PartsEncoder(nn.Module):
             likely = found.softmax(-1).to(seen.dtype)
             features.append(likely @ self.symbols[name].weight.to(seen.dtype))
             scores = scores.index_copy(1, self.get_buffer(f"{name}_words"), found)
-        return torch.cat(features, 1), scores
+        whole = torch.cat(features, 1)
+        return (whole, scores) if named else whole
 
 
 def _namer(seen: int, hidden: int, words: int) -> nn.Sequential:

@@ -197,7 +197,7 @@ class Agent(nn.Module):
         if images.ndim == 2:
             return images.float(), None
         if isinstance(self.encoder, PartsEncoder):
-            return self.encoder.look(images)
+            return self.encoder(images, named=True)
         return self.encoder(images), None
 
     def _placed(self, inputs: Inputs, features: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def places(features, config):
 
 def scores(encoder, picture):
     """Of the words of each dimension, by its name."""
-    _, found = encoder.look(picture)
+    _, found = encoder(picture, named=True)
     named = {word for words in VALUE_WORDS.values() for word in words} - {*VALUE_WORDS["size"]}
     assert found.isfinite().any(0).nonzero()[:, 0].tolist() == sorted(named)
     return {name: found[:, words] for name, words in VALUE_WORDS.items() if name != "size"}
