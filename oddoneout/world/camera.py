@@ -249,13 +249,12 @@ def _enter(pool: Pool) -> _Studio:
             atexit.register(_close_all)
             if hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=_lose_all)
-        for studio in [studio for studio in _stranded if studio.is_this_threads()]:
-            _stranded.remove(studio)
-            studio.close()
+        _free_stranded()
         studio = _registry.get(key)
         if studio is None:
             studio = _registry[key] = _Studio(pool, key[0])
-            _threads.end = _ThreadsEnd()
+            if not hasattr(_threads, "end"):
+                _threads.end = _ThreadsEnd()
         studio.users += 1
         return studio
 
@@ -271,12 +270,17 @@ class _ThreadsEnd:
         if sys.is_finalizing() or self._thread != (os.getpid(), threading.get_ident()):
             return
         with contextlib.suppress(Exception):  # each backend has its own error
-            for studio in [studio for studio in _stranded if studio.is_this_threads()]:
-                _stranded.remove(studio)
-                studio.close()
+            _free_stranded()
             from OpenGL import EGL
 
             EGL.eglReleaseThread()
+
+
+def _free_stranded() -> None:
+    """Free what this thread drew with and others have closed."""
+    for studio in [studio for studio in _stranded if studio.is_this_threads()]:
+        _stranded.remove(studio)
+        studio.close()
 
 
 def _close_all() -> None:

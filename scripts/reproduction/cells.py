@@ -124,7 +124,7 @@ def load_finished(cell: Cell, places: Places) -> dict[str, Any] | None:
             f"{path} was made with other sizes or another plan: use the sizes it was made with, "
             "another --out, or delete it to make it again"
         )
-    if found.get("rooms", _rooms(cell)) != _rooms(cell):
+    if "rooms" in found and found["rooms"] != _rooms(cell):
         raise ValueError(
             f"{path} was made when the same seeds gave other rooms: use another --out, or delete "
             "it to make it again"

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,23 +167,28 @@ def test_a_failing_worker_says_why(tmp_path: Path) -> None:
         collect(tmp_path, faulty)
 
 
-def test_two_collections_into_one_folder_at_once_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    process = multiprocessing.get_context("spawn").Process(
-        target=_collect_with_workers, args=(tmp_path, RECIPE)
-    )
-    monkeypatch.setenv(STOP_AT, "10")
-    process.start()
+@contextlib.contextmanager
+def at_work(work: Callable[..., None], root: Path, pattern: str, *given: object) -> Iterator[None]:
+    """Another process that collects, stands still at its tenth decision, and is killed at last."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(root, *given))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STOP_AT, "10")
+        process.start()
     try:
-        _wait_for(tmp_path, "manifest.json")
-        monkeypatch.delenv(STOP_AT)
-        with pytest.raises(StorageError, match="another process is collecting into this folder"):
-            collect(tmp_path, RECIPE)
+        _wait_for(root, pattern)
+        yield
     finally:
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
+
+
+def test_two_collections_into_one_folder_at_once_are_refused(tmp_path: Path) -> None:
+    with (
+        at_work(_collect_with_workers, tmp_path, "manifest.json", RECIPE),
+        pytest.raises(StorageError, match="another process is collecting into this folder"),
+    ):
+        collect(tmp_path, RECIPE)
 
 
 # Several ranks, one set.
@@ -230,25 +235,13 @@ def _collect_a_share(root: Path, recipe: Recipe, rank: int) -> None:
     collect(root, recipe, rank=rank, ranks=2)
 
 
-def test_a_rank_that_is_at_work_is_refused_a_second_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
-) -> None:
-    process = multiprocessing.get_context("spawn").Process(
-        target=_collect_a_share, args=(tmp_path, RECIPE, 0)
-    )
-    monkeypatch.setenv(STOP_AT, "10")
-    process.start()
-    try:
-        _wait_for(tmp_path, ".unfinished-shard-00000*/images.bin")
-        monkeypatch.delenv(STOP_AT)
+def test_a_rank_that_is_at_work_is_refused_a_second_time(tmp_path: Path, undisturbed: Path) -> None:
+    unfinished = ".unfinished-shard-00000*/images.bin"
+    with at_work(_collect_a_share, tmp_path, unfinished, RECIPE, 0):
         with pytest.raises(StorageError, match="another process is collecting rank 0 into this"):
             collect(tmp_path, RECIPE, rank=0, ranks=2)
-        assert any(tmp_path.glob(".unfinished-shard-00000*/images.bin"))
+        assert any(tmp_path.glob(unfinished))
         collect(tmp_path, RECIPE, rank=1, ranks=2)
-    finally:
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
     collect(tmp_path, RECIPE, rank=0, ranks=2)
     assert contents(tmp_path) == contents(undisturbed)
 
