@@ -16,6 +16,7 @@ from agents.batches import Batches, Demonstrations, Portion, Position, prefetch
 from agents.config import TrainingConfig
 from agents.encoded import Encoded, features_of
 from agents.glimpses import BATCH_SHARE, Glimpses
+from agents.interruption import Interrupted, Stop
 from agents.model import Agent
 from agents.ranks import Ranks
 from agents.unmet import unmet
@@ -55,6 +56,7 @@ class Curriculum:
         run: the run's directory, for the features.
         ranks: the processes that share every batch.
         passes: into how many batches a process cuts its share.
+        stop: heard while pictures are encoded, too.
         say: where lines of progress go.
     """
 
@@ -66,10 +68,12 @@ class Curriculum:
         run: Path,
         ranks: Ranks,
         passes: int,
+        stop: Stop,
         say: Callable[[str], None],
     ) -> None:
         self._agent, self._training, self._ranks = agent, training, ranks
-        self._features, self._passes, self._say = run / FEATURES, passes, say
+        self._features, self._passes = run / FEATURES, passes
+        self._stop, self._say = stop, say
         episodes = (demonstrations.episode(i) for i in range(len(demonstrations)))
         said = (text for episode in episodes for text in episode.told.explanations)
         self.apart = unmet(said) if training.leave_open else None
@@ -110,12 +114,16 @@ class Curriculum:
         )
 
     def _encoded(self, anew: bool) -> Encoded:
-        """The demonstrations' features, written to the run's directory by the first process."""
-        demonstrations = self.episodes.demonstrations
+        """The demonstrations' features, written to the run's directory by the first process.
+
+        Raises:
+            Interrupted: if it was asked to stop. All up to this stage was saved before.
+        """
+        demonstrations, whole = self.episodes.demonstrations, True
         if self._ranks.first:
             if anew:
                 self._features.unlink(missing_ok=True)  # of a run that got no further, perhaps
-            features_of(
+            whole = features_of(
                 demonstrations,
                 self._agent.encoder,
                 self._agent.config.width,
@@ -123,7 +131,9 @@ class Curriculum:
                 mirrored=self._training.mirror > 0.0,
                 device=self._ranks.device,
                 precision=self._training.precision,
+                stop=self._stop,
                 say=self._say,
             )
-        self._ranks.wait()
+        if self._ranks.agree(0.0, False, not whole)[-1]:
+            raise Interrupted("stopped while pictures were encoded", self._stop.signal)
         return Encoded(demonstrations, np.load(self._features, mmap_mode="r"))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from agents.batches import Demonstrations
+from agents.interruption import Stop
 from agents.precision import Precision, autocast
 from oddoneout.demos.trajectory import Trajectory
 
@@ -57,17 +58,21 @@ def features_of(
     mirrored: bool,
     device: torch.device,
     precision: Precision,
+    stop: Stop,
     say: Callable[[str], None],
-) -> None:
+) -> bool:
     """Write the features of all frames to a NumPy file, float16 (F, views, width), unless it is
     there: two views where ``mirrored``, else one. The file appears once it is whole.
+
+    Returns:
+        Whether it is; not if it was asked to stop before.
 
     Raises:
         OSError: if the disk cannot hold it.
     """
     shape = (int(np.sum(demonstrations.lengths)), 1 + mirrored, width)
     if path.exists() and np.load(path, mmap_mode="r").shape == shape:
-        return
+        return True
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
     features = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
@@ -76,12 +81,13 @@ def features_of(
         if hasattr(os, "posix_fallocate"):  # not on macOS
             with partial.open("rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
-        _encode(features, demonstrations, encoder, device, precision, say)
+        whole = _encode(features, demonstrations, encoder, device, precision, stop, say)
         features.flush()
-    except BaseException:
-        partial.unlink()
-        raise
-    partial.replace(path)
+        if whole:
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return whole
 
 
 def _encode(
@@ -90,8 +96,9 @@ def _encode(
     encoder: nn.Module,
     device: torch.device,
     precision: Precision,
+    stop: Stop,
     say: Callable[[str], None],
-) -> None:
+) -> bool:
     encoder.eval()  # as when acting: nothing is drawn
     total, views, _ = features.shape
     done, began = 0, time.monotonic()
@@ -101,6 +108,8 @@ def _encode(
         waiting.append(demonstrations.episode(index).seen.images)
         if sum(map(len, waiting)) < _FRAMES and index + 1 < len(demonstrations):
             continue
+        if stop:
+            return False
         images = np.concatenate(waiting)
         # What did not change is encoded once, and its features are the same to the last bit.
         new = np.ones(len(images), np.bool_)
@@ -116,3 +125,4 @@ def _encode(
         if (now := time.monotonic()) - told > _LOG_SECONDS:
             told, rate = now, done / (now - began)
             say(f"encoded {done:,} of {total:,} frames, {(total - done) / rate:.0f}s left")
+    return True

@@ -6,8 +6,6 @@ that was interrupted goes on as if it had not been: bit for bit on a CPU.
 
 import contextlib
 import itertools
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +22,7 @@ from agents.batches import Batches, Demonstrations, Portion, Position, check_len
 from agents.config import AgentConfig, TrainingConfig
 from agents.counts import counts, named, part
 from agents.curriculum import Curriculum, Stage, latest, stage_at
+from agents.interruption import Interrupted, Stop
 from agents.losses import losses
 from agents.model import Agent
 from agents.optimization import optimizer, share_of_peak, trained
@@ -94,19 +93,6 @@ class State:
         return cls(**{**values, "stage": stage, "position": Position(**values["position"])})
 
 
-class Interrupted(Exception):
-    """The run was asked to stop; it is saved and can go on, unless it is finished.
-
-    Attributes:
-        signal: by which it was asked; by SIGTERM where another process was.
-        finished: whether nothing is left to do.
-    """
-
-    def __init__(self, message: str, asked: int, finished: bool = False) -> None:
-        super().__init__(message)
-        self.signal, self.finished = asked or signal.SIGTERM, finished
-
-
 #: Plays the agent: a name to each score, and the one number that the best agent is picked by.
 Evaluation = Callable[[Agent], tuple[Mapping[str, float], float]]
 
@@ -155,6 +141,7 @@ class Trainer:
         if options.compile:
             self.agent.encoder.compile(dynamic=True)
         self.optimizer = optimizer(self.agent, training)
+        self.stop = Stop()
         self.state = State(stage=stage_at(training, 0.0))
         self.meta = checkpoint.Meta(agent, training, tuple(summaries))
         if (run / checkpoint.LAST).exists():
@@ -163,11 +150,10 @@ class Trainer:
             self._begin_from(Path(training.start))
         self._enter(self.state.stage)
         self.curriculum = Curriculum(
-            demonstrations, self.agent, training, run, self.ranks, options.passes, say
+            demonstrations, self.agent, training, run, self.ranks, options.passes, self.stop, say
         )
         self.validation = validation
         self.means = progress.Means()
-        self.stop = 0  # the signal that asked for it
 
     @property
     def done(self) -> float:
@@ -197,7 +183,7 @@ class Trainer:
             record = progress.Record(self.run, self.state.step, examined=self.done < 1.0)
         portions = self._portions()
         try:
-            with _signals(self), contextlib.closing(portions):
+            with self.stop.heard(), contextlib.closing(portions):
                 self._loop(portions, record)
         finally:
             if record is not None:
@@ -252,7 +238,8 @@ class Trainer:
             if stop or due or turned or now - self._saved > self.options.save_seconds:
                 self._save(checkpoint.LAST)
             if stop:
-                raise Interrupted(f"stopped and saved at {self.state.frames:,} frames", self.stop)
+                saved = f"stopped and saved at {self.state.frames:,} frames"
+                raise Interrupted(saved, self.stop.signal)
         self._log(record)
         self._save(checkpoint.LAST)  # what was learnt stays, whatever becomes of the exams
         self._evaluate(record)
@@ -262,7 +249,9 @@ class Trainer:
         self.curriculum.clean()
         if self.ranks.agree(0.0, False, bool(self.stop))[-1]:
             frames = f"{self.state.frames:,} frames"
-            raise Interrupted(f"stopped, and finished, at {frames}", self.stop, finished=True)
+            raise Interrupted(
+                f"stopped, and finished, at {frames}", self.stop.signal, finished=True
+            )
 
     def _advance(self, portion: Portion) -> None:
         """One optimizer step."""
@@ -446,28 +435,3 @@ def measure(
 
 def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
-
-
-@contextlib.contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask the run to stop after its step; then SIGINT ends it at once.
-
-    A second SIGTERM asks no more than the first: schedulers send it to every process of a group,
-    whose parents pass it on.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: object) -> None:
-        trainer.stop = number
-        signal.signal(signal.SIGINT, earlier[signal.SIGINT])
-
-    for number in earlier:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)

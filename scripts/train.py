@@ -23,7 +23,8 @@ import tyro
 from agents.batches import Several
 from agents.config import PRESETS, AgentConfig, TrainingConfig, from_json
 from agents.exams import Exam, sit
-from agents.training import Interrupted, RunOptions, Trainer
+from agents.interruption import Interrupted
+from agents.training import RunOptions, Trainer
 from oddoneout.demos.storage import Dataset
 from oddoneout.rules.levels import CATALOGUE, Settings, parse_settings
 from scripts import common

@@ -270,7 +270,7 @@ def run_cell(
         say: where lines of progress go.
 
     Raises:
-        agents.training.Interrupted: after SIGINT or SIGTERM, once all is saved.
+        agents.interruption.Interrupted: after SIGINT or SIGTERM, once all is saved.
     """
     run = places.run(cell)
     run.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from agents.interruption import Interrupted
 from agents.progress import duration
-from agents.training import Interrupted
 from oddoneout.processes import when_parent_ends
 from scripts.reproduction.cells import Places, run_cell
 from scripts.reproduction.plan import Cell

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from agents.checkpoint import CheckpointError
 from agents.config import AgentConfig, TrainingConfig
 from agents.curriculum import FEATURES, Stage
 from agents.encoded import Encoded, features_of
+from agents.interruption import Interrupted, Stop
 from agents.losses import losses
 from agents.model import Agent
 from agents.training import RunOptions, Trainer
@@ -60,6 +62,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
             mirrored=False,
             device=torch.device("cpu"),
             precision="float32",
+            stop=Stop(),
             say=print,
         )
     assert list(tmp_path.iterdir()) == []
@@ -81,6 +84,7 @@ def test_features_stand_for_their_pictures(tmp_path, mirrored, encoder):
         mirrored=mirrored,
         device=torch.device("cpu"),
         precision="float32",
+        stop=Stop(),
         say=print,
     )
     encoded = Encoded(demonstrations, np.load(path))
@@ -120,6 +124,7 @@ def test_pictures_that_are_the_same_have_the_same_features_to_the_last_bit(tmp_p
         mirrored=True,
         device=on,
         precision="float32",
+        stop=Stop(),
         say=print,
     )
     for index in range(3):
@@ -162,6 +167,25 @@ def test_features_of_a_run_that_got_no_further_are_made_anew(tmp_path, begun):
     ).train()
     assert found[0] == (sum(MadeUp(20).lengths), 2, AGENT.width)
     assert not (run / FEATURES).exists(), "a finished run needs none"
+
+
+def test_a_run_asked_to_stop_while_it_encodes_stops_and_goes_on_later(tmp_path):
+    """Encoding takes minutes, in which a scheduler's patience would end."""
+    run, training = tmp_path / "run", replace(BEFORE, frames=300, freeze_at=0.5)
+
+    class Asking(MadeUp):
+        def episode(self, index: int, /) -> Trajectory:
+            if (run / f".{FEATURES}").exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().episode(index)
+
+    whole = trainer(tmp_path / "whole", training).train().state_dict()
+    with pytest.raises(Interrupted, match="encoded") as stopped:
+        Trainer(run, Asking(20), AGENT, training, OPTIONS, say=lambda _: None).train()
+    assert stopped.value.signal == signal.SIGTERM
+    assert not list(run.glob("*features*")), "half of the features are none"
+    again = trainer(run, training).train().state_dict()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 @pytest.mark.parametrize("freeze_at", [0.0, 0.5])

@@ -7,7 +7,7 @@ import pytest
 
 from agents import checkpoint
 from agents.config import TrainingConfig
-from agents.training import Interrupted
+from agents.interruption import Interrupted
 from oddoneout.demos.manifest import Manifest, StorageError, vocabulary_fingerprint, write_manifest
 from oddoneout.demos.shards import ShardWriter
 from oddoneout.demos.storage import Dataset

@@ -15,9 +15,10 @@ from agents.checkpoint import CheckpointError
 from agents.config import TrainingConfig
 from agents.counts import counts, named, part
 from agents.curriculum import Stage
+from agents.interruption import Interrupted
 from agents.losses import losses
 from agents.model import Agent
-from agents.training import Interrupted, RunOptions, Trainer, measure
+from agents.training import RunOptions, Trainer, measure
 from agents.unmet import nothing_unmet
 from oddoneout.rules import language
 from tests.agents.examples import random_batch, tiny
@@ -162,7 +163,7 @@ def test_more_minutes_do_not_lead_a_run_back_to_an_earlier_stage(tmp_path):
             # As if the one minute that there is had been used up by half.
             running.state.seconds = 30.0
         if running.state.stage is not Stage.GLIMPSES:
-            running.stop = signal.SIGTERM
+            running.stop.signal = signal.SIGTERM
 
     options = replace(SAVING, max_minutes=1.0)
     with pytest.raises(Interrupted):
@@ -216,7 +217,7 @@ def test_a_run_stopped_where_an_evaluation_is_due_holds_it_first(tmp_path):
 
         def ask(trainer: Trainer) -> None:
             if trainer.state.step == stops_at:
-                trainer.stop = signal.SIGTERM
+                trainer.stop.signal = signal.SIGTERM
 
         def run() -> None:
             trainer(

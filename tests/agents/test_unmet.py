@@ -10,6 +10,7 @@ from torch import Tensor
 from agents.batches import Position
 from agents.config import TrainingConfig
 from agents.curriculum import Curriculum, Stage
+from agents.interruption import Stop
 from agents.losses import spelled_loss
 from agents.model import Agent
 from agents.ranks import Ranks
@@ -106,6 +107,7 @@ def test_every_stage_leaves_open_what_the_demonstrations_do(tmp_path, leave_open
         tmp_path,
         Ranks.join("cpu"),
         passes=1,
+        stop=Stop(),
         say=lambda line: None,
     )
     for stage in Stage:
