@@ -1,4 +1,5 @@
-"""Label-preserving changes of batches: small shifts, whole episodes mirrored, lapses of memory.
+"""Label-preserving changes of batches: small shifts, whole episodes mirrored, lapses of memory,
+values renamed.
 
 Never colors: they are what the sentences speak of.
 
@@ -16,6 +17,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from agents.batch import Batch, Inputs
 from agents.config import TrainingConfig
+from agents.renaming import Renaming
 from oddoneout.actions import Action
 
 #: Keeps these draws apart from others that start from the same seed.
@@ -33,6 +35,7 @@ class Changes:
         mirror: bool (B,), whether left and right are swapped.
         lapses: int64 (B,), from which its lapses are drawn.
         lapse: how likely one is at each step of a search.
+        names: from which is drawn how values are renamed, the same way in the whole batch.
     """
 
     down: NDArray[np.int64]
@@ -40,6 +43,7 @@ class Changes:
     mirror: NDArray[np.bool_]
     lapses: NDArray[np.int64]
     lapse: float
+    names: int
 
     @classmethod
     def draw(cls, episodes: int, config: TrainingConfig, key: tuple[int, ...]) -> "Changes":
@@ -48,7 +52,8 @@ class Changes:
         shifts = rng.integers(-config.shift, config.shift + 1, (2, episodes))
         mirror = rng.random(episodes) < config.mirror
         lapses = rng.integers(2**62, size=episodes)
-        return cls(shifts[0], shifts[1], mirror, lapses, config.lapse)
+        names = int(rng.integers(2**62))
+        return cls(shifts[0], shifts[1], mirror, lapses, config.lapse, names)
 
     def __getitem__(self, rows: slice) -> "Changes":
         return replace(
@@ -60,13 +65,14 @@ class Changes:
         )
 
 
-def change(batch: Batch, changes: Changes) -> Batch:
+def change(batch: Batch, changes: Changes, renaming: Renaming | None = None) -> Batch:
     """The batch with its episodes changed; the given one is spent.
 
     Args:
         batch: on any device; its images may be overwritten. Where they are features (see
             `agents.encoded`), that of the picture or of its mirror image is taken.
         changes: one per episode.
+        renaming: of the features' values, if they are to be renamed.
     """
     inputs, targets = batch.inputs, batch.targets
     mirror = torch.from_numpy(changes.mirror).to(inputs.lengths.device)
@@ -74,6 +80,8 @@ def change(batch: Batch, changes: Changes) -> Batch:
         frames = torch.arange(len(inputs.images), device=mirror.device)
         view = mirror.long().repeat_interleave(inputs.lengths)
         inputs = replace(inputs, images=inputs.images[frames, view])
+        if renaming is not None:
+            inputs, targets = renaming(inputs, targets, changes.names)
     else:
         _look_from(inputs, changes)
     if changes.lapse:

@@ -20,6 +20,7 @@ from agents.augment import Changes, change
 from agents.batch import IGNORED, Batch, Inputs, Targets
 from agents.config import AgentConfig, TrainingConfig
 from agents.marks import marks, stillness
+from agents.renaming import Renaming
 from agents.unmet import nothing_unmet
 from oddoneout.demos.trajectory import Trajectory
 from oddoneout.rules import language
@@ -311,6 +312,7 @@ class Batches:
         passes: into how many batches a process cuts its share.
         pin: put tensors into page-locked memory, for copies beside the computation.
         apart: as in `collate`.
+        renaming: of values in features, if they are to be renamed.
     """
 
     def __init__(
@@ -324,6 +326,7 @@ class Batches:
         passes: int = 1,
         pin: bool = False,
         apart: torch.Tensor | None = None,
+        renaming: Renaming | None = None,
     ) -> None:
         self.demonstrations, self.agent, self.training = demonstrations, agent, training
         self.order = Order(
@@ -332,6 +335,7 @@ class Batches:
         self.words = Words(agent.sentence_words)
         self.shares = tuple(rank + ranks * i for i in range(passes))
         self.cut, self.pin, self.apart = ranks * passes, pin, apart
+        self.renaming = renaming
 
     def portion(self, position: Position, ids: NDArray[np.int64], following: Position) -> Portion:
         """What is trained on at that position."""
@@ -357,7 +361,8 @@ class Batches:
 
     def _batch(self, ids: NDArray[np.int64], changes: Changes) -> Batch:
         episodes = [self.demonstrations.episode(int(i)) for i in ids]
-        batch = change(collate(episodes, self.agent, self.words, self.apart), changes)
+        plain = collate(episodes, self.agent, self.words, self.apart)
+        batch = change(plain, changes, self.renaming)
         return pinned(batch) if self.pin else batch
 
 

@@ -251,6 +251,9 @@ class TrainingConfig:
         leave_open: do not say of words that they are wrong where the demonstrations never put
             them together with the rest of the sentence (see `agents.unmet`): for rooms that hold
             some combinations only.
+        rename: in every batch of features, values take one another's names, in what is seen and in
+            what is said (see `agents.renaming`): for an encoder that names them ("parts") and
+            stays as it is before the end (`freeze_at`).
         precision: "bf16" (autocast), "float32", or "auto": bf16 where the device computes in it.
         seed: of initialization, order and augmentation, at most `MOST_SEED`.
         start: a run or checkpoint whose weights training begins from; "" begins anew. The agent
@@ -289,6 +292,7 @@ class TrainingConfig:
     shift: int = 2
     lapse: float = 0.0
     leave_open: bool = False
+    rename: bool = False
     precision: Precision = "auto"
     seed: int = 0
     start: str = ""
@@ -333,6 +337,10 @@ class TrainingConfig:
             raise ValueError(
                 "freeze_at is a share of at most 1 and not below glimpses "
                 f"({self.glimpses}), got {self.freeze_at}"
+            )
+        if self.rename and self.freeze_at == 1.0:
+            raise ValueError(
+                "rename is for features of an encoder that stays: set freeze_at below 1"
             )
         if self.freeze_at == 0.0 and not self.start:
             raise ValueError("freeze_at 0 keeps the encoder of `start`: name one")

@@ -19,6 +19,7 @@ from agents.glimpses import BATCH_SHARE, Glimpses
 from agents.interruption import Interrupted, Stop
 from agents.model import Agent
 from agents.ranks import Ranks
+from agents.renaming import Renaming
 from agents.unmet import unmet
 
 #: Where a run keeps the features of its demonstrations, once the encoder stays as it is.
@@ -92,7 +93,9 @@ class Curriculum:
                 batches = self._batches(glimpses, alone)
             elif stage is Stage.FEATURES:
                 unshifted = replace(self._training, shift=0)  # features cannot be
-                batches = self._batches(self._encoded(anew=position == Position()), unshifted)
+                encoded = self._encoded(anew=position == Position())
+                renaming = Renaming(self._agent.encoder) if self._training.rename else None
+                batches = self._batches(encoded, unshifted, renaming)
             portions = prefetch(batches.stream(position))
             yield from stack.enter_context(contextlib.closing(portions))
 
@@ -101,7 +104,12 @@ class Curriculum:
         if self._ranks.first:
             self._features.unlink(missing_ok=True)
 
-    def _batches(self, demonstrations: Demonstrations, training: TrainingConfig) -> Batches:
+    def _batches(
+        self,
+        demonstrations: Demonstrations,
+        training: TrainingConfig,
+        renaming: Renaming | None = None,
+    ) -> Batches:
         return Batches(
             demonstrations,
             self._agent.config,
@@ -111,6 +119,7 @@ class Curriculum:
             passes=self._passes,
             pin=self._ranks.device.type == "cuda",
             apart=self.apart,
+            renaming=renaming,
         )
 
     def _encoded(self, anew: bool) -> Encoded:

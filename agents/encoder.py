@@ -1,5 +1,6 @@
 """Pixels -> features, and back for the auxiliary reconstruction."""
 
+from collections.abc import Iterator
 from typing import Literal, overload
 
 import torch
@@ -260,6 +261,16 @@ class PartsEncoder(nn.Module):
             scores = scores.index_copy(1, self.get_buffer(f"{name}_words"), found)
         whole = torch.cat(features, 1)
         return (whole, scores) if named else whole
+
+    def spoken(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Of each dimension, which of the features are its words' vectors, the ids of the K words
+        and their vectors (K, D)."""
+        begin = len(self.norm.bias)
+        for name, symbols in self.symbols.items():
+            vectors = symbols.get_parameter("weight")
+            end = begin + vectors.shape[1]
+            yield slice(begin, end), self.get_buffer(f"{name}_words"), vectors
+            begin = end
 
 
 def _namer(seen: int, hidden: int, words: int) -> nn.Sequential:

@@ -28,6 +28,7 @@ from agents.model import Agent
 from agents.optimization import optimizer, share_of_peak, trained
 from agents.precision import autocast
 from agents.ranks import Ranks
+from agents.renaming import Renaming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ class Trainer:
     Raises:
         CheckpointError: if the run found there is of another shape or other settings.
         ValueError: for settings that contradict each other, or episodes that outgrow the agent's
-            context.
+            context; if values are to be renamed that the encoder does not name.
     """
 
     def __init__(
@@ -138,6 +139,8 @@ class Trainer:
         torch.manual_seed(training.seed)
         _check(agent, training, [demonstrations, *([validation] if validation else [])])
         self.agent = Agent(agent).to(self.ranks.device)
+        if training.rename:
+            Renaming(self.agent.encoder)  # hours before it is wanted: can it be done?
         if options.compile:
             self.agent.encoder.compile(dynamic=True)
         self.optimizer = optimizer(self.agent, training)

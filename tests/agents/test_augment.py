@@ -20,7 +20,7 @@ def fresh():
 
 
 def changes(down=(0, 0, 0), right=(0, 0, 0), mirror=(False, False, False)) -> Changes:
-    return Changes(np.array(down), np.array(right), np.array(mirror), np.arange(3), 0.0)
+    return Changes(np.array(down), np.array(right), np.array(mirror), np.arange(3), 0.0, 0)
 
 
 def frames(batch):
