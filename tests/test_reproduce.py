@@ -15,6 +15,8 @@ from gymnasium.utils import seeding
 
 from agents.config import PRESETS as AGENTS
 from agents.config import TrainingConfig
+from agents.encoder import build_encoder
+from agents.renaming import Renaming
 from oddoneout.actions import Action
 from oddoneout.demos.rollout import Decision, Moment, rollout
 from oddoneout.demos.storage import Dataset
@@ -103,6 +105,8 @@ ODD_ARMS = (
     "full_whole",
     "one_memory",
     "one_memory_none",
+    "named",
+    "opponent",
     "forgetting",
     "straight",
 )
@@ -179,8 +183,21 @@ def test_a_reports_command_makes_as_many_agents_as_it_shows() -> None:
 
 def test_lists_in_sizes_become_what_a_checkpoint_gives_back() -> None:
     changed = sized("tiny", {"staged_agent": {"channels": [8, 16]}})
-    (cell,) = (c for c in matrix("features", changed) if c.arm == "full")
+    (cell,) = (c for c in matrix("features", changed) if c.arm == "opponent")
     assert cell.agent_config.channels == (8, 16)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_agents_that_are_to_rename_values_can(preset: str) -> None:
+    renaming = [
+        cell
+        for name in EXPERIMENTS
+        for cell in matrix(name, PRESETS[preset])
+        if cell.training is not None and cell.training.rename
+    ]
+    assert {cell.arm for cell in renaming} >= {"full", "none"}
+    for config in {cell.agent_config for cell in renaming}:
+        Renaming(build_encoder(config))
 
 
 def test_a_change_within_a_group_of_sizes_leaves_the_rest_of_the_group() -> None:
@@ -204,7 +221,7 @@ def test_a_report_keeps_finished_agents_that_a_command_does_not_ask_for(tmp_path
 
 
 def test_a_cell_of_another_preset_is_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    (cell,) = (c for c in matrix("features", TINY) if c.arm == "full")
+    (cell,) = (c for c in matrix("features", TINY) if c.arm == "opponent")
     before, baseline = cell.digest, matrix("features", TINY)[0].digest
     wider = {**AGENTS, "tiny": dataclasses.replace(AGENTS["tiny"], width=64)}
     monkeypatch.setattr("scripts.reproduction.plan.PRESETS", wider)

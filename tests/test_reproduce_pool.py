@@ -32,7 +32,7 @@ def test_a_cell_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     assert kept is not None
     assert [len(exam["episodes"]) for exam in kept["exams"].values()] == [2]
     log = places.run(bad) / "log.txt"
-    assert f"{bad.name}: failed, see {log}" in said
+    assert f"{bad.name}: failed, see {log}: KeyError: 'nobody'" in said
     assert "KeyError: 'nobody'" in log.read_text()
 
 

@@ -21,6 +21,8 @@ _ARMS: Final = {
     "one_memory": "#c0853a",
     "one_memory_none": "#c9bfae",
     "straight": "#4d9a9a",
+    "named": "#74a9cf",
+    "opponent": "#4d9a9a",
     "none_whole": "#d98880",
     "full_whole": "#74a9cf",
     "plain": "#8a6fb0",

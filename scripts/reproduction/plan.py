@@ -27,12 +27,16 @@ _NOISE: Final = {"action_noise": 0.1}
 _VAIN: Final = {**_NOISE, "vain_actions": 0.05}
 #: What was made odd is looked for, and not just gone to.
 _CAREFUL: Final = {**_VAIN, "look_again": True}
+#: An imitator's experiments go wrong, too: what is known after that, and what then?
+_RASH: Final = {"rash_actions": 0.03}
 #: As what was seen before a transform is no longer so, it need not be remembered.
 _FORGETFUL: Final = {"forget_transformed": True}
 #: And what was seen at the very moment of it must not do instead.
 _LAPSING: Final = {"lapse": 0.03}
 #: What was tried in earlier rooms is known by what was done there, not by what they looked like.
 _DEEDS: Final = {"deed_layers": 2}
+#: Values change their names, so that none is expected with any other.
+_RENAMED: Final = {"rename": True}
 #: Arms that only led to others, and the one dimension for which they were made.
 _ABANDONED: Final = ("one_memory_none", "forgetting", "straight")
 _FIRST_TRIED: Final = Dimension.COLOR.value
@@ -45,7 +49,7 @@ _LATER: Final = {
     "rename": False,
 }
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
-_WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0}
+_WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0, "rename": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,22 +277,27 @@ def _confounding(sizes: Sizes, seed: int) -> list[Cell]:
 
 
 def _features(sizes: Sizes, seed: int) -> list[Cell]:
-    sets = _lessons(sizes, "features", {"split": Split.TRAIN.value})
+    sets = _lessons(sizes, "features", {"split": Split.TRAIN.value}, besides=_RASH)
     rooms = (
         Room("held_out", _INTERVENTION, {"split": Split.EVAL.value}),
         Room("train", _INTERVENTION, {"split": Split.TRAIN.value}),
         # Its only experiment may fail, which no demonstration's last one does.
         Room("one_try", _INTERVENTION, {"split": Split.TRAIN.value, "experiments": 1}),
     )
+    # Shapes, colors and textures are seen apart, so that each is known with any of the others.
+    parts = sizes.parts_agent
     arms = [
-        ("full", True, _DEEDS, {}),
-        ("none", False, _DEEDS, {}),
-        ("none_whole", False, _DEEDS, _WHOLE),
+        ("full", True, {**parts, **_DEEDS}, {}),
+        ("none", False, {**parts, **_DEEDS}, {}),
+        ("none_whole", False, {**parts, **_DEEDS}, _WHOLE),
+        # Values keep their names: what goes with what is learnt, too.
+        ("named", True, {**parts, **_DEEDS}, {"rename": False}),
+        # Whole objects are seen, in brightness and in color; nothing is named.
+        ("opponent", True, _DEEDS, {"rename": False}),
         # What was done in earlier rooms is remembered like what was seen there.
-        ("one_memory", True, {}, {}),
-        ("one_memory_none", False, {}, {}),
+        ("one_memory", True, parts, {}),
         # No memory across trials: what an experiment showed cannot be used in the test.
-        ("one_trial", True, {"trial_memory": True}, {}),
+        ("one_trial", True, {**parts, "trial_memory": True}, {}),
     ]
     return [
         _staged(
@@ -301,7 +310,7 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
             explained=explained,
             agent_changes=changes,
             # Half of all combinations are never shown: no reason to learn that there are none.
-            trained={"leave_open": True, **trained},
+            trained={"leave_open": True, **_RENAMED, **trained},
             frames=sizes.intervention_frames,
         )
         for arm, explained, changes, trained in arms
@@ -408,15 +417,24 @@ _CELLS: Final = {
 
 
 def _lessons(
-    sizes: Sizes, label: str, args: Mapping[str, Any], expert: Mapping[str, Any] = _VAIN
+    sizes: Sizes,
+    label: str,
+    args: Mapping[str, Any],
+    expert: Mapping[str, Any] = _VAIN,
+    *,
+    besides: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[DemoSet, ...]:
     """Whole intervention episodes, and short ones of an experiment that works and its test:
-    lessons in using what an experiment showed."""
+    lessons in using what an experiment showed.
+
+    Args:
+        besides: further options of the expert in whole episodes.
+    """
     whole = DemoSet(
         label=label,
         env=_INTERVENTION,
         env_args=args,
-        expert_args=expert,
+        expert_args={**expert, **besides},
         episodes=sizes.intervention_episodes,
     )
     practice = (

@@ -1,5 +1,6 @@
 """Several cells at once, a process each; one that fails or is killed takes no other with it."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -32,6 +33,7 @@ class _Running:
     gpu: str | None
     done: float = 0.0
     first: float | None = None  # the share that an earlier run had done
+    why: str = ""  # it failed
 
 
 def weight(cell: Cell) -> float:
@@ -75,13 +77,15 @@ def run_cells(
             for one in [one for one in running if not one.process.is_alive()]:
                 running.remove(one)
                 one.process.join()
+                _take(one)
                 one.pipe.close()
                 good = one.process.exitcode == 0
                 meter.end(one)
                 if not good:
                     failed.append(one.cell.name)
                 log = places.run(one.cell) / "log.txt"
-                say(f"{one.cell.name}: {'finished' if good else f'failed, see {log}'}")
+                ended = "finished" if good else f"failed, see {log}"
+                say(f"{one.cell.name}: {ended}{one.why and f': {one.why}'}")
             if line := meter.line(running, len(waiting)):
                 say(line)
     finally:
@@ -109,12 +113,23 @@ def _hear(running: Sequence[_Running]) -> None:
     """Wait a moment for news, and take them in."""
     for pipe in connection.wait([one.pipe for one in running], timeout=1.0):
         (one,) = (one for one in running if one.pipe is pipe)
-        try:
-            while one.pipe.poll():
-                one.done = one.pipe.recv()
-                one.first = one.done if one.first is None else one.first
-        except (EOFError, OSError):
+        if not _take(one):
             one.process.join()
+
+
+def _take(one: _Running) -> bool:
+    """Take in what a process has sent; whether more may come."""
+    try:
+        while one.pipe.poll():
+            match one.pipe.recv():
+                case str(why):
+                    one.why = why
+                case done:
+                    one.done = done
+                    one.first = done if one.first is None else one.first
+    except (EOFError, OSError):
+        return False
+    return True
 
 
 class _Meter:
@@ -177,6 +192,9 @@ def _work(
         except Interrupted as stopped:
             print(stopped)
             sys.exit(1)
-        except BaseException:
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                # Where the disk is full, the log will not have it.
+                pipe.send("".join(traceback.format_exception_only(error)).strip())
             traceback.print_exc()
             sys.exit(1)

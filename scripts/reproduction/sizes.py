@@ -36,6 +36,7 @@ class Sizes:
         hard_training: changes to that where ``hard_frames`` count.
         basic_training: changes to that in Basic, whose episodes are short.
         staged_agent: changes to the ``agent`` preset there.
+        parts_agent: changes to that for agents whose encoder names what it sees.
         agent: the agent's preset.
         exam_episodes: of every exam at the end, per seed.
         curve_points, curve_episodes: exams on the way, and the episodes of each.
@@ -65,6 +66,9 @@ class Sizes:
             "channels": (16, 48),
         }
     )
+    parts_agent: Mapping[str, Any] = field(
+        default_factory=lambda: {"encoder": "parts", "channels": (24, 48)}
+    )
     confounded_training: Mapping[str, Any] = field(default_factory=dict)
     staged_training: Mapping[str, Any] = field(
         default_factory=lambda: {**_STAGES, "batch_episodes": 24, "batch_frames": 1536}
@@ -92,6 +96,8 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             seeds=dict.fromkeys(EXPERIMENTS, 1),
             agent="tiny",
             staged_agent={"encoder": "opponent"},
+            # Words can change their names where their vectors are longer than their number.
+            parts_agent={"encoder": "parts", "width": 96},
             confounded_training={"batch_episodes": 2, "warmup_steps": 1},
             staged_training={**_STAGES, "batch_episodes": 2, "warmup_steps": 1},
             basic_training={},

@@ -239,10 +239,12 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             "the feature combinations; examined with held-out combinations only (every object "
             "holds a pair of values that no object of the training rooms ever shows, before or "
             "after a transform; every single value does appear there). Encoders learn from single "
-            "pictures and then stay as they are, but for none_whole's. *full*, *none* and "
-            "*none_whole* remember pictures of the present room only, and of earlier ones what was "
-            "done there and what it brought. *one_memory* and *one_memory_none* remember all that "
-            "they saw, *one_trial* what it saw in the present trial. " + PRACTICE,
+            "pictures and then stay as they are, but for none_whole's. They see shapes, colors and "
+            "textures apart, and from then on these change their names in training; in *named* "
+            "they keep them, and in *opponent* an encoder sees whole objects, in brightness and in "
+            "color. All remember pictures of the present room only, and of earlier ones what was "
+            "done there and what it brought; but *one_memory* remembers all that it saw, "
+            "*one_trial* what it saw in the present trial. " + PRACTICE,
             columns=lambda _: (
                 *_interventions("held_out", "train"),
                 Column("one try: test", "one_try", analysis.success),
@@ -264,8 +266,9 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             against=(
                 ("full", "none", _TOLD_APART),
                 ("full", "none_whole", ("held_out: test", "train: test")),
+                ("full", "named", ("held_out: test", "train: test")),
+                ("named", "opponent", ("held_out: test", "train: test")),
                 ("full", "one_memory", ("held_out: test", "train: test")),
-                ("one_memory", "one_memory_none", _TOLD_APART),
                 ("one_memory", "one_trial", ("held_out: test", "held_out: test follows")),
             ),
             curves=("held_out", "train"),
