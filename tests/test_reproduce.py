@@ -14,9 +14,6 @@ import pytest
 from gymnasium.utils import seeding
 
 from agents.config import PRESETS as AGENTS
-from agents.config import TrainingConfig
-from agents.encoder import build_encoder
-from agents.renaming import Renaming
 from oddoneout.actions import Action
 from oddoneout.demos.rollout import Decision, Moment, rollout
 from oddoneout.demos.storage import Dataset
@@ -43,7 +40,6 @@ from scripts.reproduction.plan import BASELINES, Cell, DemoSet, Room, matrix
 from scripts.reproduction.records import TrialRecord, decode, record
 from scripts.reproduction.sizes import EXPERIMENTS, PRESETS
 from scripts.reproduction.slots import RepeatSlotPolicy
-from scripts.reproduction.tables import SHOWN
 from tests.demos.fakes import make_set
 
 TINY = PRESETS["tiny"]
@@ -81,54 +77,6 @@ def sets(experiment: str, preset: str = "cpu") -> dict[str, DemoSet]:
 
 
 # The plan
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_cell_of_the_matrix_has_a_name_of_its_own(preset: str) -> None:
-    plan = [cell for name in EXPERIMENTS for cell in matrix(name, PRESETS[preset])]
-    assert len({cell.name for cell in plan}) == len(plan)
-    assert {cell.arm for cell in plan} >= set(BASELINES)
-    assert all(cell.rooms for cell in plan)
-
-
-def plain(training: TrainingConfig) -> TrainingConfig:
-    """But for the weights of what is told, which arms may differ in."""
-    return dataclasses.replace(
-        training, explanation_weight=1.0, foretell_weight=0.5, recollect_weight=0.3
-    )
-
-
-#: Arms that learn otherwise than the others, or from another expert: not only told other things.
-ODD_ARMS = (
-    "one_trial",
-    "none_whole",
-    "full_whole",
-    "one_memory",
-    "one_memory_none",
-    "named",
-    "opponent",
-    "forgetting",
-    "straight",
-)
-
-
-def test_arms_held_against_each_other_differ_in_nothing_but_what_they_are_told() -> None:
-    for name in EXPERIMENTS:
-        trained = [cell for cell in matrix(name, TINY) if cell.training is not None]
-        pairs = [(one, other) for one, other, _ in SHOWN[name].against]
-        assert {arm for pair in pairs for arm in pair} == {cell.arm for cell in trained}
-        for subject in {cell.subject for cell in trained}:
-            arms = {c.arm: c for c in trained if c.subject == subject}
-            for one, other in [pair for pair in pairs if pair[1] not in ODD_ARMS]:
-                first, second = arms[one], arms[other]
-                assert plain(first.training) == plain(second.training), f"{one}, {other}"
-                assert first.agent_changes == second.agent_changes
-                played = [
-                    [(d.env, d.episodes, d.seed, dict(d.expert_args)) for d in cell.sets]
-                    for cell in (first, second)
-                ]
-                assert played[0] == played[1]
-            assert arms["none"].training.explanation_weight == 0.0
 
 
 def test_confounded_sets_are_the_same_rooms_whatever_is_explained() -> None:
@@ -185,19 +133,6 @@ def test_lists_in_sizes_become_what_a_checkpoint_gives_back() -> None:
     changed = sized("tiny", {"staged_agent": {"channels": [8, 16]}})
     (cell,) = (c for c in matrix("features", changed) if c.arm == "opponent")
     assert cell.agent_config.channels == (8, 16)
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_agents_that_are_to_rename_values_can(preset: str) -> None:
-    renaming = [
-        cell
-        for name in EXPERIMENTS
-        for cell in matrix(name, PRESETS[preset])
-        if cell.training is not None and cell.training.rename
-    ]
-    assert {cell.arm for cell in renaming} >= {"full", "none"}
-    for config in {cell.agent_config for cell in renaming}:
-        Renaming(build_encoder(config))
 
 
 def test_a_change_within_a_group_of_sizes_leaves_the_rest_of_the_group() -> None:
