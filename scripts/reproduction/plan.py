@@ -314,7 +314,7 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
             frames=sizes.intervention_frames,
         )
         for arm, explained, changes, trained in arms
-        if seed == 0 or arm in ("full", "none")
+        if seed == 0 or arm in ("full", "none", "named")
     ]
 
 
