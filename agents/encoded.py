@@ -82,8 +82,8 @@ def features_of(
             with partial.open("rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
         whole = _encode(features, demonstrations, encoder, device, precision, stop, say)
-        features.flush()
         if whole:
+            features.flush()
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -74,7 +74,7 @@ class Renaming:
         """
         rng = np.random.default_rng(seed)
         names = torch.arange(len(targets.apart))
-        features = inputs.images.float().clone()
+        features = inputs.images.to(torch.float32, copy=True)
         for dimension in self._dimensions:
             order = torch.from_numpy(rng.permutation(len(dimension.words)))
             names[dimension.words] = dimension.words[order]
