@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from agents import checkpoint, progress
+from agents.allocation import keep_memory
 from agents.batch import Batch
 from agents.batches import Batches, Demonstrations, Portion, Position, check_length
 from agents.config import AgentConfig, TrainingConfig
@@ -184,6 +185,8 @@ class Trainer:
             checkpoint.sweep(self.run)
             checkpoint.describe(self.run, self.meta)
             record = progress.Record(self.run, self.state.step, examined=self.done < 1.0)
+        if self.ranks.device.type == "cpu":
+            keep_memory()
         portions = self._portions()
         try:
             with self.stop.heard(), contextlib.closing(portions):
