@@ -222,6 +222,8 @@ class TrainingConfig:
             demonstrations instead of whole episodes (see `agents.glimpses`).
         batch_episodes: most episodes in a batch.
         batch_frames: most frames in a batch; long episodes come in smaller batches.
+        batch_glimpses: pictures in a batch of glimpses; 0 for a third of `batch_frames`. From more
+            and smaller batches an encoder learns more of as many pictures, and a little slower.
         optimizer: "muon" (for hidden matrices; AdamW for the rest) or "adamw" for all.
         lr: AdamW's peak learning rate.
         muon_lr: Muon's.
@@ -271,6 +273,7 @@ class TrainingConfig:
     glimpses: float = 0.3
     batch_episodes: int = 16
     batch_frames: int = 1024
+    batch_glimpses: int = 0
     optimizer: Literal["muon", "adamw"] = "muon"
     lr: float = 1e-3
     muon_lr: float = 4e-3
@@ -301,7 +304,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("frames", "batch_episodes", "batch_frames"):
             _whole(self, name, 1)
-        for name in ("warmup_steps", "shift", "seed"):
+        for name in ("batch_glimpses", "warmup_steps", "shift", "seed"):
             _whole(self, name, 0)
         if self.seed > MOST_SEED:
             raise ValueError(f"seed must be at most {MOST_SEED}, got {self.seed}")

@@ -88,7 +88,8 @@ class Curriculum:
                 glimpses = stack.enter_context(
                     contextlib.closing(Glimpses(self.episodes.demonstrations))
                 )
-                size = max(1, int(BATCH_SHARE * self._training.batch_frames))
+                share = max(1, int(BATCH_SHARE * self._training.batch_frames))
+                size = self._training.batch_glimpses or share
                 alone = replace(self._training, batch_episodes=size, batch_frames=size)
                 batches = self._batches(glimpses, alone)
             elif stage is Stage.FEATURES:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from agents.batches import Demonstrations
 from oddoneout.demos.trajectory import Trajectory
 
-#: Pictures in a batch, as a share of the frames in a batch of episodes: each says more.
+#: Pictures in a batch, as a share of the frames in a batch of episodes, unless said otherwise: each
+#: says more.
 BATCH_SHARE: Final = 1 / 3
 
 

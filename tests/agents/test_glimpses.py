@@ -144,11 +144,23 @@ def test_demonstrations_hear_in_time_and_in_order_what_will_be_asked_of_them():
     assert len(warned.expected) > len(warned.asked)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_a_run_takes_glimpses_first_and_episodes_then(tmp_path, share):
+@pytest.mark.parametrize(
+    ("share", "asked", "pictures"),
+    [
+        (0.0, 0, 0),
+        pytest.param(0.5, 0, 20, id="a third as many pictures as frames in a batch of episodes"),
+        pytest.param(0.5, 8, 8, id="as many as are asked for"),
+    ],
+)
+def test_a_run_takes_glimpses_first_and_episodes_then(tmp_path, share, asked, pictures):
     taken: list[tuple[int, bool]] = []
     config = TrainingConfig(
-        frames=400, glimpses=share, batch_episodes=6, batch_frames=60, warmup_steps=2
+        frames=400,
+        glimpses=share,
+        batch_episodes=6,
+        batch_frames=60,
+        batch_glimpses=asked,
+        warmup_steps=2,
     )
     run = Trainer(
         tmp_path,
@@ -165,4 +177,4 @@ def test_a_run_takes_glimpses_first_and_episodes_then(tmp_path, share):
     run.train()
     assert [more for _, more in taken] == [frames < share * 400 for frames, _ in taken]
     if share:
-        assert taken[0][0] == 20, "a third as many pictures in a batch as frames in one of episodes"
+        assert taken[0][0] == pictures
