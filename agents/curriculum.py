@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -26,6 +27,10 @@ from agents.unmet import unmet
 FEATURES = "features.npy"
 
 
+#: What a frame of features costs, of one whose picture goes through the encoder (measured).
+_FEATURES_COST: Final = 0.2
+
+
 class Stage(StrEnum):
     """What a batch is made of, in the order in which a run goes through them."""
 
@@ -40,6 +45,16 @@ def stage_at(config: TrainingConfig, done: float) -> Stage:
         return Stage.GLIMPSES
     freezes = config.freeze_at < 1.0  # else a run ends in the stage in which it was
     return Stage.FEATURES if freezes and done >= config.freeze_at else Stage.EPISODES
+
+
+def cost(config: TrainingConfig, done: float) -> float:
+    """What that share of the budget costs, in frames whose pictures go through the encoder.
+
+    For telling how long a run still takes; encoding what the last stage learns from, once, is not
+    counted.
+    """
+    frozen = max(0.0, done - config.freeze_at)
+    return config.frames * (done - frozen + _FEATURES_COST * frozen)
 
 
 def latest(*stages: Stage) -> Stage:

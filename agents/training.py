@@ -22,7 +22,7 @@ from agents.batch import Batch
 from agents.batches import Batches, Demonstrations, Portion, Position, check_length
 from agents.config import AgentConfig, TrainingConfig
 from agents.counts import counts, named, part
-from agents.curriculum import Curriculum, Stage, latest, stage_at
+from agents.curriculum import Curriculum, Stage, cost, latest, stage_at
 from agents.interruption import Interrupted, Stop
 from agents.losses import losses
 from agents.model import Agent
@@ -305,8 +305,13 @@ class Trainer:
             raise FloatingPointError(f"training diverged at step {self.state.step}: {values}")
         if record is None or self.state.frames == frames:
             return
-        rate = (self.state.frames - frames) / (self._since[0] - began)
-        left = (self.config.frames - self.state.frames) / rate
+        seconds = self._since[0] - began
+        rate = (self.state.frames - frames) / seconds
+        before, now, whole = (
+            cost(self.config, at / self.config.frames)
+            for at in (frames, self.state.frames, self.config.frames)
+        )
+        left = (whole - now) / (now - before) * seconds
         if self.options.max_minutes is not None:
             left = min(left, 60.0 * self.options.max_minutes - self.state.seconds)
         values |= {

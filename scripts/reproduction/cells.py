@@ -19,6 +19,7 @@ import oddoneout  # noqa: F401  (registers the ids)
 from agents import checkpoint, progress
 from agents.actor import AgentPolicy
 from agents.batches import Demonstrations, Several
+from agents.curriculum import cost
 from agents.exams import Exam, sit
 from agents.training import RunOptions, Trainer
 from oddoneout.actions import TRANSFORMS, Action
@@ -381,7 +382,9 @@ def _trainer(
     report: Callable[[float], None],
     say: Callable[[str], None],
 ) -> Trainer:
-    assert cell.training is not None
+    config = cell.training
+    assert config is not None
+    whole = cost(config, 1.0)
     parts: list[Demonstrations] = []
     for demos in cell.sets:
         stored = Dataset(places.demos(demos), verify=False)
@@ -395,12 +398,10 @@ def _trainer(
         places.run(cell),
         Several(parts),
         cell.agent_config,
-        cell.training,
-        RunOptions(
-            evaluate_frames=cell.training.frames // max(1, cell.curve_points), device=device
-        ),
+        config,
+        RunOptions(evaluate_frames=config.frames // max(1, cell.curve_points), device=device),
         evaluation=evaluation,
-        on_step=lambda trainer: report(_TRAINING_SHARE * trainer.done),
+        on_step=lambda trainer: report(_TRAINING_SHARE * cost(config, trainer.done) / whole),
         say=say,
     )
 

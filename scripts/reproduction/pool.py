@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from agents.curriculum import cost
 from agents.interruption import Interrupted
 from agents.progress import duration
 from oddoneout.processes import when_parent_ends
@@ -37,9 +38,9 @@ class _Running:
 
 
 def weight(cell: Cell) -> float:
-    """How much work a cell is, in frames trained on; exams count a little."""
+    """How much work a cell is, in frames whose pictures are trained on; exams count a little."""
     exams = 60.0 * cell.episodes * len(cell.rooms)
-    return exams + (cell.training.frames if cell.training else 0.0)
+    return exams + (cost(cell.training, 1.0) if cell.training else 0.0)
 
 
 def run_cells(

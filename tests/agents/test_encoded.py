@@ -14,7 +14,7 @@ from agents import checkpoint
 from agents.batches import Batches
 from agents.checkpoint import CheckpointError
 from agents.config import AgentConfig, TrainingConfig
-from agents.curriculum import FEATURES, Stage
+from agents.curriculum import FEATURES, Stage, cost
 from agents.encoded import Encoded, features_of
 from agents.interruption import Interrupted, Stop
 from agents.losses import losses
@@ -43,6 +43,15 @@ def frozen(begun: Path, **changes) -> TrainingConfig:
 
 def trainer(run: Path, training: TrainingConfig, agent: AgentConfig = AGENT, **kwargs) -> Trainer:
     return Trainer(run, MadeUp(20), agent, training, OPTIONS, say=lambda _: None, **kwargs)
+
+
+def test_time_left_is_told_by_what_frames_cost_in_the_stage_they_belong_to():
+    """Else a run of four fifths features would seem to take three times as long as it does."""
+    config = TrainingConfig(frames=1000, glimpses=0.2, freeze_at=0.2)
+    assert cost(config, 0.1) == pytest.approx(100)
+    assert cost(config, 0.2) == pytest.approx(200)
+    assert cost(config, 1.0) == pytest.approx(200 + 0.2 * 800)
+    assert cost(replace(config, freeze_at=1.0), 1.0) == pytest.approx(1000), "nothing is frozen"
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
