@@ -168,7 +168,8 @@ class Trainer:
         return min(1.0, share)
 
     def train(self) -> Agent:
-        """Train to the end of the budget.
+        """Train to the end of the budget. On a CPU the process keeps, from then on, memory that it
+        frees (`agents.allocation`).
 
         Returns:
             The trained agent, on the run's device.

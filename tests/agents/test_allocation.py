@@ -6,6 +6,12 @@ import sys
 
 import pytest
 
+import agents.training
+from agents.config import TrainingConfig
+from agents.training import RunOptions, Trainer
+from tests.agents.examples import tiny
+from tests.agents.made_up import MadeUp
+
 #: Allocates and frees 64 MB, until there is a place for it and then ten times more; prints how many
 #: pages the system had to find for these.
 FAULTS = """
@@ -43,3 +49,16 @@ def test_memory_that_is_kept_is_not_asked_for_again() -> None:
 def test_without_that_every_large_block_is() -> None:
     # Else there is nothing to be gained, and this module can go.
     assert faults(keep=False) >= 10  # 4 KB each, or huge ones
+
+
+def test_training_on_a_cpu_keeps_it(tmp_path, monkeypatch) -> None:
+    called: list[bool] = []
+    monkeypatch.setattr(agents.training, "keep_memory", lambda: called.append(True))
+    config = TrainingConfig(frames=60, batch_episodes=6, batch_frames=60, warmup_steps=1)
+    options = RunOptions(device="cpu")
+    run = Trainer(
+        tmp_path, MadeUp(6), tiny(image_size=(16, 16)), config, options, say=lambda _: None
+    )
+    assert not called, "not before there is anything to train"
+    run.train()
+    assert called
