@@ -36,6 +36,23 @@ def test_a_cell_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     assert "KeyError: 'nobody'" in log.read_text()
 
 
+def test_a_cell_is_as_much_work_as_its_training_and_the_trials_of_its_exams() -> None:
+    features = {cell.arm: cell for cell in matrix("features", PRESETS["tiny"])}
+    exams = cells.work(features["random"])  # nothing to train
+    assert cells.training_work(features["random"]) == 0.0
+    # Three experiments and a test, twice; one experiment and a test.
+    assert exams == pytest.approx((4 + 4 + 2) / 4 * cells.work(PLAN["basic-random"]))
+    full = features["full"]
+    assert cells.work(full) == pytest.approx(cells.training_work(full) + exams)
+
+
+def test_a_cell_reports_its_share_up_to_the_end(tmp_path: Path) -> None:
+    random = dataclasses.replace(PLAN["basic-random"], episodes=1)
+    shares: list[float] = []
+    cells.run_cell(random, places_in(tmp_path), "cpu", shares.append, lambda said: None)
+    assert shares == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
 def test_jobs_share_the_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-ab12")
     gpus = pool.visible_gpus()

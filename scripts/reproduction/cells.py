@@ -35,7 +35,7 @@ from oddoneout.evaluation import EpisodeScore, Transcript, spoken
 from oddoneout.expert import ExpertPolicy
 from oddoneout.processes import holding
 from oddoneout.rules.attributes import Dimension
-from oddoneout.rules.levels import CATALOGUE, parse_settings
+from oddoneout.rules.levels import CATALOGUE, Level, Settings, parse_settings
 from oddoneout.rules.splits import Stream, episode_seed
 from oddoneout.rules.trial import Phase
 from scripts import common
@@ -44,7 +44,7 @@ from scripts.reproduction.records import encode, record
 from scripts.reproduction.slots import RepeatSlotPolicy
 
 _SLOTS = 16  # episodes side by side in an exam
-_TRAINING_SHARE = 0.85  # of a cell's work, for the time left
+_TRIAL_COST = 60.0  # of an exam, in frames whose pictures are trained on (measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +149,14 @@ def _rooms(cell: Cell) -> dict[str, str]:
 
 @lru_cache(maxsize=256)
 def _digest_of_rooms(env: str, args: str) -> str:
-    (level,) = (level for level in CATALOGUE.values() if level.id == env)
-    settings = parse_settings(level, json.loads(args))
+    level, settings = _level(env, json.loads(args))
     stories = (sample_episode(level, settings, np_random(seed)[0]).story for seed in range(3))
     return hashlib.sha256("\n".join(stories).encode()).hexdigest()[:16]
+
+
+def _level(env: str, args: Mapping[str, Any]) -> tuple[Level, Settings]:
+    (level,) = (level for level in CATALOGUE.values() if level.id == env)
+    return level, parse_settings(level, args)
 
 
 def load_again(cell: Cell, places: Places) -> list[dict[str, Any]]:
@@ -254,6 +258,18 @@ class Hearing:
         return dataclasses.replace(whole, told=dataclasses.replace(told, explanations=kept))
 
 
+def training_work(cell: Cell) -> float:
+    """How much there is to train, in frames whose pictures go through the encoder."""
+    return cost(cell.training, 1.0) if cell.training else 0.0
+
+
+def work(cell: Cell) -> float:
+    """How much a cell is to do, training and exams, in the same frames."""
+    levels = (_level(room.env, room.args) for room in cell.rooms)
+    trials = sum(level.most_trials(settings) for level, settings in levels)
+    return training_work(cell) + _TRIAL_COST * cell.episodes * trials
+
+
 def run_cell(
     cell: Cell,
     places: Places,
@@ -293,6 +309,7 @@ def run_cell(
             machine = Machine.this(trainer.ranks.device)
         exams = {}
         made_by = {"code": code, "weights": _weights(run)}
+        trained = training_work(cell) / work(cell)
         for i, room in enumerate(cell.rooms):
             path = run / f"exam-{room.name}.json"
             exam = read_json(path)
@@ -300,7 +317,7 @@ def run_cell(
                 exam = examine(policy, room, cell.episodes, cell.seed)
                 write_json(path, {**exam, "made_by": made_by})
             exams[room.name] = {k: v for k, v in exam.items() if k != "made_by"}
-            report(_TRAINING_SHARE + (1.0 - _TRAINING_SHARE) * (i + 1) / len(cell.rooms))
+            report(1.0 - (1.0 - trained) * (len(cell.rooms) - i - 1) / len(cell.rooms))
         results = {
             "name": cell.name,
             "digest": cell.digest,
@@ -384,7 +401,7 @@ def _trainer(
 ) -> Trainer:
     config = cell.training
     assert config is not None
-    whole = cost(config, 1.0)
+    whole = work(cell)
     parts: list[Demonstrations] = []
     for demos in cell.sets:
         stored = Dataset(places.demos(demos), verify=False)
@@ -401,7 +418,7 @@ def _trainer(
         config,
         RunOptions(evaluate_frames=config.frames // max(1, cell.curve_points), device=device),
         evaluation=evaluation,
-        on_step=lambda trainer: report(_TRAINING_SHARE * cost(config, trainer.done) / whole),
+        on_step=lambda trainer: report(cost(config, trainer.done) / whole),
         say=say,
     )
 

@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 
-from agents.curriculum import cost
 from agents.interruption import Interrupted
 from agents.progress import duration
 from oddoneout.processes import when_parent_ends
-from scripts.reproduction.cells import Places, run_cell
+from scripts.reproduction.cells import Places, run_cell, work
 from scripts.reproduction.plan import Cell
 
 _NEWS_SECONDS = 1.0  # least time between two reports of a cell
@@ -35,12 +34,6 @@ class _Running:
     done: float = 0.0
     first: float | None = None  # the share that an earlier run had done
     why: str = ""  # it failed
-
-
-def weight(cell: Cell) -> float:
-    """How much work a cell is, in frames whose pictures are trained on; exams count a little."""
-    exams = 60.0 * cell.episodes * len(cell.rooms)
-    return exams + (cost(cell.training, 1.0) if cell.training else 0.0)
 
 
 def run_cells(
@@ -137,16 +130,16 @@ class _Meter:
     """How far all cells together have come, and how long the rest will take."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
-        self._total = sum(map(weight, cells))
+        self._total = sum(map(work, cells))
         self._count, self._ended = len(cells), 0
-        self._past = 0.0  # weight of the cells that have ended
+        self._past = 0.0  # work of the cells that have ended
         self._spared = 0.0  # of what earlier runs had done of them
         self._start = self._told = time.monotonic()
 
     def end(self, one: _Running) -> None:
         self._ended += 1
-        self._past += weight(one.cell)
-        self._spared += (one.first or 0.0) * weight(one.cell)
+        self._past += work(one.cell)
+        self._spared += (one.first or 0.0) * work(one.cell)
 
     def line(self, running: Sequence[_Running], waiting: int) -> str | None:
         """A line of progress, now and then."""
@@ -154,8 +147,8 @@ class _Meter:
         if now - self._told < _LINE_SECONDS:
             return None
         self._told = now
-        done = self._past + sum(one.done * weight(one.cell) for one in running)
-        spared = self._spared + sum((one.first or 0.0) * weight(one.cell) for one in running)
+        done = self._past + sum(one.done * work(one.cell) for one in running)
+        spared = self._spared + sum((one.first or 0.0) * work(one.cell) for one in running)
         rate = (done - spared) / (now - self._start)
         left = duration((self._total - done) / rate) if rate > 0.0 else "?"
         at_work = ", ".join(f"{one.cell.name} {one.done:.0%}" for one in running)
