@@ -69,7 +69,14 @@ class AgentPolicy:
 
     @torch.inference_mode()
     def decide(self, moments: Sequence[Moment]) -> list[Decision]:
-        """One decision per moment; slots that are not named here are taken to be over."""
+        """One decision per moment; slots that are not named here are taken to be over, but for
+        those that have begun and have not been named yet.
+
+        Raises:
+            ValueError: for an image of another size, or an episode that outgrows the context.
+        """
+        if not moments:
+            return []
         config = self.agent.config
         rows = [moment.slot for moment in moments]
         self._make_room(max(rows) + 1)
@@ -141,11 +148,11 @@ class AgentPolicy:
         reset = torch.ones(len(self._cache.lengths), dtype=torch.bool)
         for moment in moments:
             reset[moment.slot] = moment.slot in self._fresh
+            self._fresh.discard(moment.slot)
             if self.agent.config.trial_memory:
                 trial = moment.snapshot().trial
                 reset[moment.slot] |= trial != self._trials[moment.slot]
                 self._trials[moment.slot] = trial
-        self._fresh.clear()
         if reset.any():
             self._cache = self._cache.reset(reset)
 

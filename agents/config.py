@@ -1,6 +1,7 @@
 """Every number of an agent and of its training, as frozen values that refuse contradictions."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -20,7 +21,7 @@ Encoder = Literal["conv", "opponent", "parts", "resnet18"]
 
 
 def _at_least(config: Any, name: str, lowest: int) -> None:
-    if not getattr(config, name) >= lowest:
+    if not lowest <= getattr(config, name) < math.inf:  # or no number
         raise ValueError(f"{name} must be at least {lowest}, got {getattr(config, name)}")
 
 
@@ -128,12 +129,10 @@ class AgentConfig:
     recollect: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("actions", "vocabulary", "sentence_words", "instruction_words", "width"):
-            _whole(self, name, 1)
-        for name in ("layers", "heads", "context", "decoder_width"):
-            _whole(self, name, 1)
-        _whole(self, "deed_layers", 0)
         _switches(self)
+        for setting in fields(self):
+            if type(setting.default) is int:
+                _whole(self, setting.name, 0 if setting.name == "deed_layers" else 1)
         for name in ("image_size", "channels"):
             _integers(self, name)
         _one_of(self, "encoder", get_args(Encoder))
@@ -308,24 +307,15 @@ class TrainingConfig:
             _whole(self, name, 0)
         if self.seed > MOST_SEED:
             raise ValueError(f"seed must be at most {MOST_SEED}, got {self.seed}")
-        for name in ("weight_decay", "decisive_weight"):
-            _at_least(self, name, 0)
-        for name in (
-            "explanation_weight",
-            "silence_weight",
-            "foretell_weight",
-            "recollect_weight",
-            "naming_weight",
-            "reconstruction_weight",
-        ):
-            _at_least(self, name, 0)
-        _at_least(self, "reward_weight", 0)
+        for setting in fields(self):
+            if setting.name == "weight_decay" or setting.name.endswith("_weight"):
+                _at_least(self, setting.name, 0)
         _switches(self)
         _one_of(self, "schedule", ("cosine", "wsd"))
         _one_of(self, "optimizer", ("muon", "adamw"))
         _one_of(self, "precision", get_args(Precision))
         for name in ("lr", "muon_lr", "grad_clip"):
-            if not getattr(self, name) > 0.0:
+            if not 0.0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ValueError(f"betas are two numbers in [0, 1), got {self.betas}")
@@ -345,5 +335,7 @@ class TrainingConfig:
             raise ValueError(
                 "rename is for features of an encoder that stays: set freeze_at below 1"
             )
+        if not isinstance(self.start, str):
+            raise ValueError(f"start must be a path, as text, or empty, got {self.start!r}")
         if self.freeze_at == 0.0 and not self.start:
             raise ValueError("freeze_at 0 keeps the encoder of `start`: name one")

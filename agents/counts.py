@@ -13,6 +13,7 @@ from torch import Tensor
 from agents.batch import Batch
 from agents.config import TrainingConfig
 from agents.losses import Losses, decisive_steps, weighted
+from agents.model import Outputs
 
 #: Every scalar of `Losses` but the total, in the order of `counts`.
 NAMES: tuple[str, ...] = tuple(f.name for f in fields(Losses) if f.name != "total")
@@ -44,6 +45,20 @@ def counts(batch: Batch, config: TrainingConfig) -> Tensor:
         "naming_accuracy": during,
     }
     return torch.stack([found[name].double() for name in NAMES])
+
+
+def measured(losses: Losses, outputs: Outputs) -> Mapping[str, Tensor]:
+    """The means that say something, in the order of `NAMES`: an agent may lack a head, and its
+    encoder have nothing to name."""
+    spelling = outputs.spelling
+    heads = {
+        ("naming", "naming_accuracy"): spelling and spelling.named,
+        ("recollection", "recollection_accuracy"): spelling and spelling.recollected,
+        ("reconstruction",): outputs.images,
+        ("reward",): outputs.rewards,
+    }
+    absent = {name for names, found in heads.items() if found is None for name in names}
+    return {name: getattr(losses, name) for name in NAMES if name not in absent}
 
 
 def named(values: Tensor) -> Mapping[str, Tensor]:

@@ -109,14 +109,14 @@ class Curriculum:
                 batches = self._batches(glimpses, alone)
             elif stage is Stage.FEATURES:
                 unshifted = replace(self._training, shift=0)  # features cannot be
-                encoded = self._encoded(anew=position == Position())
+                encoded = self._encoded()
                 renaming = Renaming(self._agent.encoder) if self._training.rename else None
                 batches = self._batches(encoded, unshifted, renaming)
             portions = prefetch(batches.stream(position))
             yield from stack.enter_context(contextlib.closing(portions))
 
     def clean(self) -> None:
-        """Remove what a finished run needs no more."""
+        """Remove features: of a finished run, or before there are any of this encoder."""
         if self._ranks.first:
             self._features.unlink(missing_ok=True)
 
@@ -138,7 +138,7 @@ class Curriculum:
             renaming=renaming,
         )
 
-    def _encoded(self, anew: bool) -> Encoded:
+    def _encoded(self) -> Encoded:
         """The demonstrations' features, written to the run's directory by the first process.
 
         Raises:
@@ -146,8 +146,6 @@ class Curriculum:
         """
         demonstrations, whole = self.episodes.demonstrations, True
         if self._ranks.first:
-            if anew:
-                self._features.unlink(missing_ok=True)  # of a run that got no further, perhaps
             whole = features_of(
                 demonstrations,
                 self._agent.encoder,

@@ -1,7 +1,7 @@
 """Pictures replaced by what a finished encoder makes of them, so that the rest trains alone.
 
 Most of a training step's cost is the encoder's. Once it tells things apart, the memory can be
-trained on its features four times as fast.
+trained on its features several times as fast.
 """
 
 import itertools

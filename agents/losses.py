@@ -29,7 +29,7 @@ class Losses:
     itself (`agents.counts`), so that each of them needs its gradient.
 
     Attributes:
-        total: what is minimized.
+        total: the weighted sum, of this batch alone.
         action: cross-entropy of the labels.
         explanation: cross-entropy per standing sentence, summed over its words.
         silence: cross-entropy of saying nothing where nothing stands.
@@ -206,11 +206,10 @@ def naming_losses(spelling: Spelling, apart: Tensor | None) -> tuple[Tensor, Ten
     kinds = torch.tensor(WORD_KINDS, device=words.device)
     true = words.clamp_min(0)
     told = scores.gather(1, true).isfinite() & (words != IGNORED)  # a value that can be named
-    others = kinds[true][..., None] != kinds
-    if apart is not None:
-        others |= left_open(words, apart)
-    each = scores[:, None].masked_fill(others, -torch.inf)[told]
+    each = scores[:, None].masked_fill(kinds[true][..., None] != kinds, -torch.inf)[told]
     right = torch.ones_like(told).masked_scatter(told, each.argmax(-1) == true[told])
+    if apart is not None:
+        each = each.masked_fill(left_open(words, apart)[told], -torch.inf)
     loss = F.cross_entropy(each, true[told], reduction="sum") / max(1, len(words))
     return loss, right.all(-1).float().sum() / max(1, len(words))
 

@@ -54,8 +54,8 @@ class Outputs:
     """A pass over whole episodes.
 
     Attributes:
-        logits: (B, T, A) action scores; meaningless at padding.
-        states: (B, T, D), from which actions and sentences are read.
+        logits: float32 (B, T, A) action scores; meaningless at padding.
+        states: (B, T, D), in the precision of the pass, from which actions and sentences are read.
         features: (F, D) image features of the valid frames.
         named: (F, V) how the encoder names what is seen, see `Spelling`; else None.
         spelling: what was spelled, given targets; None without.
@@ -130,7 +130,18 @@ class Agent(nn.Module):
         )
 
     def act(self, inputs: Inputs, remember: bool = True) -> Outputs:
-        """Actions and states of whole episodes, from what the agent sees and nothing else."""
+        """Actions and states of whole episodes, from what the agent sees and nothing else.
+
+        Args:
+            inputs: B episodes, padded to T steps, with F valid frames.
+            remember: as of `forward`.
+
+        Returns:
+            Outputs without spelling, images and rewards.
+
+        Raises:
+            ValueError: for episodes that outgrow the context.
+        """
         features, named = self._features(inputs.images)
         context, shown = self._context(
             inputs.instructions,
@@ -174,7 +185,10 @@ class Agent(nn.Module):
                 `trial_memory` also rows whose trial does.
 
         Returns:
-            Action scores (B, A), states (B, D), and the grown cache.
+            Action scores float32 (B, A), states (B, D), and the grown cache.
+
+        Raises:
+            ValueError: for an episode that outgrows the context.
         """
         context, shown = self._context(
             instructions, previous_actions, previous_rewards, transformed, changed

@@ -17,8 +17,9 @@ from agents.precision import arithmetic
 _TABLES = (nn.Embedding, nn.LayerNorm, nn.GroupNorm)
 
 
-def share_of_peak(config: TrainingConfig, step: int, done: float) -> float:
-    """The share of the peak rates at a step, given the share of the budget done before it.
+def share_of_peak(config: TrainingConfig, step: int, done: float, frozen: bool) -> float:
+    """The share of the peak rates at a step, given the share of the budget done before it, and
+    whether the encoder stays as it is.
 
     "cosine" falls from the peak to nothing all along; "wsd" stays and falls in the last fifth.
     Where the encoder is to stay as it is, what comes before that is a run of its own, in which
@@ -27,7 +28,8 @@ def share_of_peak(config: TrainingConfig, step: int, done: float) -> float:
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     if config.schedule == "cosine":
         return warm * max(0.0, 0.5 * (1.0 + math.cos(math.pi * done)))
-    frozen = done >= config.freeze_at
+    if frozen and done < config.freeze_at:
+        return 1.0  # a budget of minutes was raised
     begin, end = (config.freeze_at, 1.0) if frozen else (0.0, config.freeze_at)
     gone = (done - begin) / (end - begin) if done < end else 1.0
     if begin > 0.0:

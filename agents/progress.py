@@ -22,7 +22,7 @@ class Means:
         """Count each value with its weight (a value of weight 0 not at all)."""
         for name, value in values.items():
             weight = weights[name].to(value.device, torch.float64)
-            value = value.detach().double() * weight
+            value = torch.where(weight > 0, value.detach().double(), 0.0) * weight
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._weights[name] = self._weights.get(name, 0.0) + weight
 

@@ -28,7 +28,8 @@ class Ranks:
         """Meet the other processes that torchrun started, if any.
 
         Raises:
-            ValueError: for a GPU where there is none, or if no launcher says where to meet.
+            ValueError: for a GPU where there is none, or fewer than processes; or if no launcher
+                says where to meet.
         """
         ranks = int(os.environ.get("WORLD_SIZE", "1"))
         if device == "auto":
@@ -36,7 +37,13 @@ class Ranks:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"device {device!r}: PyTorch finds no GPU here; there is 'cpu'")
         if device == "cuda":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            mine, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+            if mine >= there:
+                raise ValueError(
+                    f"process {mine} of this machine (counted from 0) finds no GPU of its own: "
+                    f"there are {there}; start at most as many (--nproc-per-node)"
+                )
+            torch.cuda.set_device(mine)
             device = f"cuda:{torch.cuda.current_device()}"
         if ranks > 1 and not dist.is_initialized():
             backend = "nccl" if device.startswith("cuda") else "gloo"

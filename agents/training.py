@@ -21,7 +21,7 @@ from agents.allocation import keep_memory
 from agents.batch import Batch
 from agents.batches import Batches, Demonstrations, Portion, Position, check_length
 from agents.config import AgentConfig, TrainingConfig
-from agents.counts import counts, named, part
+from agents.counts import counts, measured, named, part
 from agents.curriculum import Curriculum, Stage, cost, latest, stage_at
 from agents.interruption import Interrupted, Stop
 from agents.losses import losses
@@ -30,13 +30,15 @@ from agents.optimization import optimizer, share_of_peak, trained
 from agents.precision import autocast
 from agents.ranks import Ranks
 from agents.renaming import Renaming
+from oddoneout.rules import language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """How a run is carried out. None of it changes what is learnt, except `max_minutes` where it is
     the tighter budget; but `passes`, `device` and `compile` round differently (and so does another
-    number of threads), and with dropout `passes` draw it differently.
+    number of threads), and what is drawn while a batch passes, dropout and how the encoder "parts"
+    shuffles colors, is drawn differently with other `passes`.
 
     Attributes:
         max_minutes: of wall clock, over all resumptions; the schedule then ends by the clock.
@@ -64,6 +66,9 @@ class RunOptions:
         ):  # fmt: skip
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("evaluate_frames", "passes"):
+            if not isinstance(getattr(self, name), int):
+                raise ValueError(f"{name} must be an integer, got {getattr(self, name)!r}")
 
 
 @dataclass(slots=True)
@@ -77,6 +82,7 @@ class State:
         stage: of the batch to come.
         position: of that batch, in its stage.
         best: the best score of an evaluation so far; None before the first.
+        judged: what that evaluation was, as `Trainer` was told.
         finished: whether the run has reached its end.
     """
 
@@ -86,6 +92,7 @@ class State:
     stage: Stage = Stage.EPISODES
     position: Position = field(default_factory=Position)
     best: float | None = None
+    judged: str = ""
     finished: bool = False
 
     @classmethod
@@ -110,6 +117,8 @@ class Trainer:
         options: how to go about it.
         summaries: what to remember of the demonstrations (JSON values).
         evaluation: plays the agent; called by every process, heard from the first one.
+        judged: what the evaluation is, where it may differ when a run goes on: which agent was best
+            is then asked anew.
         validation: held-out demonstrations, measured at every evaluation.
         on_step: called after every optimizer step; whatever it raises ends the run there.
         say: where lines of progress go.
@@ -130,6 +139,7 @@ class Trainer:
         *,
         summaries: Sequence[Mapping[str, Any]] = (),
         evaluation: Evaluation | None = None,
+        judged: str = "",
         validation: Demonstrations | None = None,
         on_step: Callable[["Trainer"], None] | None = None,
         say: Callable[[str], None] = print,
@@ -152,6 +162,8 @@ class Trainer:
             self._restore()
         elif training.start:
             self._begin_from(Path(training.start))
+        if self.state.judged != judged:
+            self.state.judged, self.state.best = judged, None
         self._enter(self.state.stage)
         self.curriculum = Curriculum(
             demonstrations, self.agent, training, run, self.ranks, options.passes, self.stop, say
@@ -176,12 +188,17 @@ class Trainer:
 
         Raises:
             Interrupted: after SIGINT or SIGTERM, once all is saved.
+            FloatingPointError: if a loss or a weight is no finite number any more; what was saved
+                before stays.
+            OSError: if the disk cannot hold what is written.
         """
         if self.state.finished:
             self.say(f"{self.run} is finished: {self.state.frames:,} frames")
             self.curriculum.clean()  # it may have been killed before it could
             return self.agent
         record = None
+        if self.state.step == 0:
+            self.curriculum.clean()  # features of another encoder, of a run that was never saved
         if self.ranks.first:
             checkpoint.sweep(self.run)
             checkpoint.describe(self.run, self.meta)
@@ -204,7 +221,7 @@ class Trainer:
         self.network: nn.Module = self.agent
         if self.ranks.ranks > 1:
             self.network = nn.parallel.DistributedDataParallel(
-                self.agent, broadcast_buffers=False, gradient_as_bucket_view=True
+                self.agent, gradient_as_bucket_view=True
             )
 
     def _portions(self) -> Generator[Portion, None, None]:
@@ -232,7 +249,9 @@ class Trainer:
             # A budget of minutes that was raised in between does not lead back.
             stage = latest(stage_at(self.config, self.done), self.state.stage)
             if turned := stage is not self.state.stage:
-                self.state.stage, self.state.position = stage, Position()
+                if Stage.GLIMPSES in (stage, self.state.stage):
+                    self.state.position = Position()  # else go on among the same episodes
+                self.state.stage = stage
                 self._enter(stage)
             if self.on_step is not None:
                 self.on_step(self)
@@ -277,10 +296,14 @@ class Trainer:
             self.agent.parameters(), self.config.grad_clip, foreach=True
         )
         self.means.add({"gradient_norm": norm}, {"gradient_norm": torch.ones(())})
-        self.optimizer.step(share_of_peak(self.config, self.state.step, self.done))
+        self.optimizer.step(self._share_of_peak())
         self.state.step += 1
         self.state.frames += portion.frames
         self.state.position = portion.next
+
+    def _share_of_peak(self) -> float:
+        frozen = self.state.stage is Stage.FEATURES
+        return share_of_peak(self.config, self.state.step, self.done, frozen)
 
     def _descend(self, batch: Batch, size: Tensor, whole: Tensor) -> None:
         """Add the gradient of one batch's part of the whole loss."""
@@ -290,7 +313,7 @@ class Trainer:
         found = losses(outputs, batch, self.config)
         # Data parallelism takes the mean over processes of what here must be a sum.
         (part(found, named(size / whole), self.config) * self.ranks.ranks).backward()
-        self.means.add({name: getattr(found, name) for name in named(size)}, named(size))
+        self.means.add(measured(found, outputs), named(size))
 
     def _synchronized(self, last: bool) -> contextlib.AbstractContextManager[None]:
         """Processes exchange gradients once per step, on its last pass."""
@@ -317,8 +340,7 @@ class Trainer:
             left = min(left, 60.0 * self.options.max_minutes - self.state.seconds)
         values |= {
             "frames_per_second": rate,
-            "learning_rate": self.config.lr
-            * share_of_peak(self.config, self.state.step, self.done),
+            "learning_rate": self.config.lr * self._share_of_peak(),
         }
         record.write("train", self.state.step, self.state.frames, values)
         self.say(progress.line(self.state.step, self.state.frames, self.done, rate, left, values))
@@ -398,7 +420,12 @@ class Trainer:
                 remembered.setdefault(name, {})[what] = value
         for name, parameter in trained(self.agent).items():
             self.optimizer.restore(parameter, remembered.get(name, {}))
-        self.state = State.from_json(meta.state, self.state.stage)
+        try:
+            self.state = State.from_json(meta.state, self.state.stage)
+        except (TypeError, ValueError, KeyError) as error:
+            raise checkpoint.CheckpointError(
+                f"{path} says what is unknown to this version of how far it came: {error}"
+            ) from error
         self.say(f"going on with {self.run} at {self.state.frames:,} frames")
 
 
@@ -413,6 +440,14 @@ def _check(
             f"shift moves pictures by up to {training.shift} pixels, and they have a side of "
             f"{min(agent.image_size)}: it must be less"
         )
+    for name, least in (
+        ("sentence_words", language.MAX_WORDS), ("instruction_words", language.INSTRUCTION_WORDS)
+    ):  # fmt: skip
+        if getattr(agent, name) < least:
+            raise ValueError(
+                f"{name} must be at least {least}, as some sentences are as long, got "
+                f"{getattr(agent, name)}"
+            )
     if training.lapse and not agent.forget_transformed:
         raise ValueError("lapse is for an agent that can forget: set forget_transformed of it")
     check_length(max(int(np.max(part.lengths)) for part in demonstrations), agent)
@@ -430,7 +465,15 @@ def measure(
     """Losses and accuracies on demonstrations, unchanged, over at most that many batches.
 
     Args:
+        agent: in evaluation mode; else its dropout would count.
+        demonstrations: what it is measured by.
+        config: weights, precision and batches; nothing is shifted or mirrored.
+        device: the agent's.
+        most: batches.
         apart: which words training leaves open (see `agents.unmet`), with `leave_open`.
+
+    Returns:
+        The means of `Losses` that say something, by name.
     """
     plain = replace(config, shift=0, mirror=0.0, lapse=0.0, seed=0)
     batches = Batches(demonstrations, agent.config, plain, apart=apart)
@@ -441,7 +484,7 @@ def measure(
         with autocast(config.precision, torch.device(device)):
             outputs = agent(batch)
         found = losses(outputs, batch, config)
-        means.add({name: getattr(found, name) for name in size}, size)
+        means.add(measured(found, outputs), size)
     return means.take()
 
 

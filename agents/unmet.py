@@ -26,7 +26,7 @@ def unmet(sentences: Iterable[str]) -> Tensor:
     """bool (V, V): values of different dimensions, both said, but in no sentence together.
 
     Args:
-        sentences: all that are said; the more often one comes, the better, but once will do.
+        sentences: all that are said; how often one comes makes no difference.
     """
     kinds = torch.tensor(language.WORD_KINDS)
     values = torch.bincount(kinds, minlength=len(kinds))[kinds] > 1
@@ -47,8 +47,10 @@ def left_open(words: Tensor, apart: Tensor) -> Tensor:
 
     Returns:
         bool (N, W, V): words of the same kind as the one that stands there, which have never met
-        one of the others in that sentence.
+        one of the others in that sentence. Never that one itself: in a sentence that training
+        does not hold, it may not have met them either.
     """
     kinds = torch.tensor(language.WORD_KINDS, device=words.device)
     true = words.clamp_min(0)
-    return apart[true].any(1)[:, None] & (kinds[true][..., None] == kinds)
+    found = apart[true].any(1)[:, None] & (kinds[true][..., None] == kinds)
+    return found.scatter(-1, true[..., None], False)

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,12 @@ import torch
 import tyro
 
 from agents.batches import Several
+from agents.checkpoint import CheckpointError
 from agents.config import PRESETS, AgentConfig, TrainingConfig, from_json
 from agents.exams import Exam, sit
 from agents.interruption import Interrupted
 from agents.training import RunOptions, Trainer
+from oddoneout.demos.manifest import StorageError
 from oddoneout.demos.storage import Dataset
 from oddoneout.rules.levels import CATALOGUE, Settings, parse_settings
 from scripts import common
@@ -170,8 +172,34 @@ def check_names(exams: Sequence[Exam]) -> None:
         )
 
 
+@contextlib.contextmanager
+def refusals(*kinds: type[Exception]) -> Iterator[None]:
+    """Errors of these kinds are the user's to mend."""
+    try:
+        yield
+    except kinds as error:
+        raise common.UserError(str(error)) from error
+
+
 def train(args: Arguments) -> None:
-    """Carry out one run."""
+    """Carry out one run.
+
+    Raises:
+        UserError: for arguments, demonstrations or a run that will not do; if training diverges.
+        Interrupted: after a signal, once all is saved.
+    """
+    with (
+        contextlib.ExitStack() as held,
+        refusals(StorageError, CheckpointError, FloatingPointError),
+    ):
+        with refusals(ValueError):  # what training itself raises may be a fault of the program's
+            trainer = prepared(args, held)
+        held.callback(trainer.ranks.leave)
+        trainer.train()
+
+
+def prepared(args: Arguments, held: contextlib.ExitStack) -> Trainer:
+    """The run, checked as far as can be before it begins; its directory is held."""
     if args.threads < 0:
         raise common.UserError(f"--threads must be at least 0, got {args.threads}")
     if args.threads:
@@ -202,34 +230,28 @@ def train(args: Arguments) -> None:
             "held-out demonstrations (--validation)"
         )
     options = {option.name: getattr(args, option.name) for option in dataclasses.fields(RunOptions)}
-    evaluation = partial(
-        sit, exams=exams, episodes=args.evaluate_episodes, temperature=args.temperature
+    manner = {"episodes": args.evaluate_episodes, "temperature": args.temperature}
+    evaluation = partial(sit, exams=exams, **manner)
+    if common.place().first:
+        held.enter_context(common.alone(args.out, "training"))
+    return Trainer(
+        args.out,
+        Several(sets),
+        agent,
+        args.training,
+        RunOptions(**options),
+        summaries=[summary(part) for part in sets],
+        validation=Several(held_out) if held_out else None,
+        evaluation=evaluation if exams else None,
+        judged=json.dumps({"exams": args.evaluate, **manner}),
+        say=partial(print, flush=True),
     )
-    first = common.place().first
-    with common.alone(args.out, "training") if first else contextlib.nullcontext():
-        trainer = Trainer(
-            args.out,
-            Several(sets),
-            agent,
-            args.training,
-            RunOptions(**options),
-            summaries=[summary(part) for part in sets],
-            validation=Several(held_out) if held_out else None,
-            evaluation=evaluation if exams else None,
-            say=partial(print, flush=True),
-        )
-        try:
-            trainer.train()
-        finally:
-            trainer.ranks.leave()
 
 
 def main() -> None:
     args = tyro.cli(Arguments, prog="python -m scripts.train", description=__doc__)
     try:
         train(args)
-    except (ValueError, FloatingPointError) as error:
-        raise common.UserError(str(error)) from error
     except Interrupted as error:
         # As of any program that a signal ends, so that a scheduler knows to start it again.
         print(error if error.finished else f"{error}; the same command goes on", file=sys.stderr)

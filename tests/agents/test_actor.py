@@ -96,6 +96,20 @@ def test_a_slot_begun_anew_has_forgotten_its_past(agent):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
 
+def test_a_slot_begun_anew_may_wait_for_its_first_moment(agent):
+    policy = AgentPolicy(agent, temperature=1.0)
+    watch(policy, 0)
+    policy.begin(1, seed=0)
+    policy.begin(0, seed=5)
+    assert policy.decide([]) == []
+    late = policy.decide([moment(1, DATA.episode(0), 0)])
+    late += policy.decide([moment(0, DATA.episode(2), 0)])
+    for found, (index, seed) in zip(late, ((0, 0), (2, 5)), strict=True):
+        (alone, *_) = watch(AgentPolicy(agent, temperature=1.0), index, seed=seed)
+        np.testing.assert_allclose(found.probabilities, alone.probabilities, atol=1e-6)
+        assert found.action == alone.action
+
+
 def test_slots_side_by_side_do_not_see_each_other(agent):
     """Episodes of different lengths in three slots; the shortest makes room for another."""
     policy = AgentPolicy(agent, temperature=1.0)

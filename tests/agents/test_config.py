@@ -55,6 +55,10 @@ def test_contradictory_agents_are_refused_by_name(change, named):
     ("change", "named"),
     [
         ({"lr": 0.0}, "lr"),
+        ({"lr": float("inf")}, "lr"),
+        ({"explanation_weight": float("inf")}, "explanation_weight"),
+        ({"naming_weight": -1.0}, "naming_weight"),
+        ({"start": 3}, "start"),
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"betas": (0.9,)}, "betas"),
         ({"leave_open": 1}, "leave_open"),

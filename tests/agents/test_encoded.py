@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from agents import checkpoint
-from agents.batches import Batches
+from agents.batches import Batches, Position
 from agents.checkpoint import CheckpointError
 from agents.config import AgentConfig, TrainingConfig
 from agents.curriculum import FEATURES, Stage, cost
@@ -164,6 +164,20 @@ def test_an_encoder_frozen_on_the_way_learns_until_then_and_stays(tmp_path):
     for name, values in encoders[Stage.FEATURES].items():
         assert torch.equal(values, end[name]), name
         assert not torch.equal(values, encoders[Stage.GLIMPSES][name]), name
+
+
+def test_features_go_on_among_the_episodes_where_pictures_ended(tmp_path):
+    """Else the same batches would come twice, and others not at all."""
+    next_batch: list[tuple[Stage, Position]] = []
+    training = replace(BEFORE, frames=200, glimpses=0.0, freeze_at=0.5)
+    trainer(
+        tmp_path / "run",
+        training,
+        on_step=lambda running: next_batch.append((running.state.stage, running.state.position)),
+    ).train()
+    positions = [position for _, position in next_batch]
+    assert {stage for stage, _ in next_batch} == {Stage.EPISODES, Stage.FEATURES}
+    assert len(set(positions)) == len(positions)
 
 
 def test_features_of_a_run_that_got_no_further_are_made_anew(tmp_path, begun):

@@ -205,8 +205,10 @@ def test_a_value_that_never_stood_with_the_others_does_not_compete_with_the_righ
     apart[ball, cyan] = apart[cyan, ball] = True
     named = {"cyan": 50.0, "barred": 50.0, "cone": 50.0, "ball": 60.0}
     text = "this is a cyan barred cone"
-    assert naming(named, text, apart=apart) == (pytest.approx(0.0), 1.0)
+    assert naming(named, text, apart=apart) == (pytest.approx(0.0), 0.0), "free, and yet wrong"
     assert naming(named, text, apart=nothing_unmet())[0] == pytest.approx(10.0, rel=1e-3)
+    held_out = "this is a cyan barred ball"
+    assert naming(named, held_out, apart=apart) == (pytest.approx(0.0, abs=1e-3), 1.0), "unmet"
 
 
 def test_a_batch_without_any_sentence_has_a_loss_and_gradients():

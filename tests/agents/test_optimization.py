@@ -15,10 +15,15 @@ from tests.agents.examples import tiny
 CONFIG = TrainingConfig(weight_decay=0.1)
 
 
+def rate(config: TrainingConfig, step: int, done: float) -> float:
+    """Where the encoder is frozen when it should be."""
+    return share_of_peak(config, step, done, frozen=done >= config.freeze_at)
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "wsd"])
 def test_the_rate_rises_stays_below_its_peak_and_ends_at_nothing(schedule):
     config = TrainingConfig(schedule=schedule, warmup_steps=10)
-    rates = [share_of_peak(config, step, step / 100) for step in range(101)]
+    rates = [rate(config, step, step / 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) <= 1.0
     assert rates[10:] == sorted(rates[10:], reverse=True)
@@ -29,7 +34,7 @@ def test_the_rate_rises_stays_below_its_peak_and_ends_at_nothing(schedule):
 
 def test_rates_fall_before_the_encoder_is_frozen_and_rise_again():
     config = TrainingConfig(warmup_steps=10, glimpses=0.5, freeze_at=0.5)
-    rates = [share_of_peak(config, step, step / 1000) for step in range(1001)]
+    rates = [rate(config, step, step / 1000) for step in range(1001)]
     assert rates[399] == rates[600] == rates[899] == 1.0
     assert rates[400:500] == sorted(rates[400:500], reverse=True)
     assert rates[499] < 0.02
@@ -39,7 +44,14 @@ def test_rates_fall_before_the_encoder_is_frozen_and_rise_again():
     whole = TrainingConfig(warmup_steps=10)
     begun = TrainingConfig(warmup_steps=10, glimpses=0.0, freeze_at=0.0, start="run")
     for step in range(1001):
-        assert share_of_peak(begun, step, step / 1000) == share_of_peak(whole, step, step / 1000)
+        assert rate(begun, step, step / 1000) == rate(whole, step, step / 1000)
+
+
+def test_a_memory_does_not_rest_where_a_budget_of_minutes_was_raised():
+    """What is done may then be less than what froze the encoder."""
+    config = TrainingConfig(freeze_at=0.5)
+    assert share_of_peak(config, 5000, 0.499, frozen=False) < 0.02
+    assert share_of_peak(config, 5000, 0.499, frozen=True) == 1.0
 
 
 def groups(agent: Agent, config: TrainingConfig) -> dict[str, dict]:

@@ -8,7 +8,7 @@ import pytest
 from agents import checkpoint
 from agents.config import TrainingConfig
 from agents.interruption import Interrupted
-from oddoneout.demos.manifest import Manifest, StorageError, vocabulary_fingerprint, write_manifest
+from oddoneout.demos.manifest import Manifest, vocabulary_fingerprint, write_manifest
 from oddoneout.demos.shards import ShardWriter
 from oddoneout.demos.storage import Dataset
 from oddoneout.rules.language import INSTRUCTION_WORDS
@@ -65,7 +65,7 @@ def test_damaged_pictures_are_refused_unless_they_are_not_to_be_checked(stored, 
     damaged[100] ^= 1
     pictures.write_bytes(damaged)
     args = arguments(tmp_path / "a", out=tmp_path / "run")
-    with pytest.raises(StorageError, match=r"images\.bin"):
+    with pytest.raises(UserError, match=r"images\.bin"):
         train.train(args)
     assert not (tmp_path / "run").exists()
     train.train(replace(args, verify=False))
@@ -98,7 +98,7 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
     for changes in ("{", '{"wings": 2}', '{"layers": 0}', "3", '{"recollect": "false"}'):
         with pytest.raises(UserError, match="--agent"):
             train.train(arguments(stored("a"), out=tmp_path / "run", agent=changes))
-    with pytest.raises(ValueError, match="should read"):
+    with pytest.raises(UserError, match="should read"):
         train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=("x=:{}",)))
     for exam in ("Nope", 'OddOneOut/Basic-v0:{"dimension": "colour"}'):
         with pytest.raises(UserError, match=r"--evaluate: .*(Nope|colour)"):
@@ -113,7 +113,7 @@ def test_wrong_arguments_are_refused_in_words(stored, tmp_path):
     with pytest.raises(UserError, match=r"in the size that the agent sees, .*got 32"):
         train.train(arguments(stored("a"), out=tmp_path / "run", evaluate=sized))
     wide = replace(arguments(stored("a"), out=tmp_path / "run"), training=TrainingConfig(shift=16))
-    with pytest.raises(ValueError, match="up to 16 pixels"):
+    with pytest.raises(UserError, match="up to 16 pixels"):
         train.train(wide)
     long = ('OddOneOut/Intervention-v0:{"experiments": 8}',)
     with pytest.raises(UserError, match="may take 927 steps, and the agent remembers 448"):

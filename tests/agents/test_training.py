@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -315,6 +316,44 @@ def test_evaluations_come_when_due_and_the_best_agent_is_kept(tmp_path):
     assert kinds.count("active") == kinds.count("validation") == 3
 
 
+def test_which_agent_is_best_is_asked_anew_of_another_exam(tmp_path):
+    def once_examined(running: Trainer) -> None:
+        if running.state.best is not None and running.state.judged == "easy":
+            raise Killed
+
+    def examined(score: float, judged: str) -> float:
+        run = trainer(
+            tmp_path,
+            evaluation=lambda agent: ({}, score),
+            judged=judged,
+            options=replace(SAVING, evaluate_frames=200),
+            on_step=once_examined,
+        )
+        with contextlib.suppress(Killed):
+            run.train()
+        return checkpoint.read(tmp_path / checkpoint.BEST)[1].state["best"]
+
+    assert examined(0.9, "easy") == 0.9
+    assert examined(0.5, "hard") == 0.5
+
+
+def test_a_run_of_a_version_to_come_is_refused(tmp_path):
+    trainer(tmp_path).train()
+    last = tmp_path / checkpoint.LAST
+    tensors, meta = checkpoint.read(last)
+    checkpoint.save(last, tensors, replace(meta, state={**meta.state, "wings": 2}))
+    with pytest.raises(CheckpointError, match=r"last\.safetensors .*wings"):
+        trainer(tmp_path)
+
+
+def test_nothing_is_recorded_of_what_was_not_measured(tmp_path):
+    trainer(tmp_path, agent=replace(AGENT, recollect=False)).train()
+    (*_, last) = progress.records(tmp_path / "metrics.jsonl")
+    absent = {"naming", "naming_accuracy", "recollection", "recollection_accuracy", "reward"}
+    assert not absent & last.keys()
+    assert {"action", "explanation", "properties_accuracy"} <= last.keys()
+
+
 @pytest.mark.parametrize(
     "otherwise",
     [
@@ -388,7 +427,14 @@ def test_what_cannot_work_is_refused_before_any_work(tmp_path):
         trainer(tmp_path, agent=replace(AGENT, context=longest), validation=long)
     with pytest.raises(ValueError, match="forget_transformed"):
         trainer(tmp_path, replace(TRAINING, lapse=0.1))
-    for wrong in ({"max_minutes": 0.0}, {"passes": 0}, {"save_seconds": float("nan")}):
+    with pytest.raises(ValueError, match=r"sentence_words must be at least 9, .*got 4"):
+        trainer(tmp_path, agent=replace(AGENT, sentence_words=4))
+    for wrong in (
+        {"max_minutes": 0.0},
+        {"passes": 0},
+        {"passes": 1.5},
+        {"save_seconds": float("nan")},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             RunOptions(**wrong)
     assert not list(tmp_path.iterdir())

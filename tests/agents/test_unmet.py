@@ -51,6 +51,12 @@ def test_what_the_rest_of_a_sentence_has_never_met_could_stand_there_as_well():
     assert instead(SAID[1], "red", apart) == {"blue"}, "nothing blue was dotted, or a ball"
 
 
+def test_a_word_that_stands_there_is_right_though_it_never_met_the_others():
+    held_out = "this is a red striped ball"  # no ball was, nor anything red
+    assert instead(held_out, "striped", unmet(SAID)) == {"solid"}
+    assert "ball" not in instead(held_out, "ball", unmet(SAID))
+
+
 @pytest.mark.parametrize("word", ["this", "is", "a"])
 def test_words_that_are_no_values_are_never_open(word):
     assert instead(SAID[0], word, unmet(SAID)) == set()
