@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from oddoneout.evaluation import CHANCE
+from oddoneout.evaluation import CHANCE, Estimate
 from oddoneout.rules.attributes import CORE_DIMENSIONS
 from scripts.reproduction.analysis import chose, success
 from scripts.reproduction.plan import BASELINES
@@ -30,9 +30,10 @@ _ARMS: Final = {
     "outcome": "#d08c2f",
     "shuffled": "#7f7f7f",
     "irrelevant": "#c49a9a",
-    "color": "#b0413e",
-    "shape": "#0b6e99",
-    "texture": "#4c9f70",
+    # Told apart by whoever does not tell red from green, too (Okabe & Ito).
+    "color": "#d55e00",
+    "shape": "#0072b2",
+    "texture": "#009e73",
 }
 #: Success of who picks any of three odd objects, where one of them is right.
 ANY_ODD: Final = 1.0 / 3.0
@@ -124,14 +125,9 @@ def _bars(shown: Experiment, rows: Sequence[Row], path: Path) -> Path:
                 if e is None:
                     continue
                 x = j + (i - (len(arms) - 1) / 2) * wide
-                error = [[max(0.0, e.value - e.low)], [max(0.0, e.high - e.value)]]
-                style = {"label": row.arm} if j == 0 else {}
-                color = _color(row.arm, rows)
-                axes.bar(x, e.value, 0.9 * wide, yerr=error, capsize=2, color=color, **style)
-                for cell in row.results:
-                    alone = Row(subject, row.arm, (cell,)).estimate(columns[name])
-                    if alone is not None:
-                        axes.plot(x, alone.value, "o", color="black", markersize=2.5, alpha=0.6)
+                style = {"label": _worded(row.arm)} if j == 0 else {}
+                axes.bar(x, e.value, 0.9 * wide, color=_color(row.arm, rows), **style)
+                _agents(axes, x, 0.5 * wide, row, columns[name], e)
         expert = find(rows, "expert", subject)
         for j, name in enumerate(shown.bars):
             ends = (j - 0.45, j + 0.45)
@@ -144,7 +140,8 @@ def _bars(shown: Experiment, rows: Sequence[Row], path: Path) -> Path:
                 if columns[name].room in shown.blind:
                     style = {"label": "any odd object"} if j == 0 else {}
                     axes.plot(ends, (ANY_ODD, ANY_ODD), **_BLIND, **style)
-        axes.set_xticks(range(len(shown.bars)), [n.replace(": ", ":\n") for n in shown.bars])
+        titles = [shown.titles.get(name, name) for name in shown.bars]
+        axes.set_xticks(range(len(titles)), titles)
         axes.tick_params(axis="x", labelsize=8)
         axes.set_ylim(0.0, 1.05)
         axes.set_title(f"{subject} was only ever easy" if subject else "", fontsize=10)
@@ -157,6 +154,24 @@ def _bars(shown: Experiment, rows: Sequence[Row], path: Path) -> Path:
     _legend(figure, grid)
     figure.savefig(path)
     return path
+
+
+def _agents(axes: Any, x: float, wide: float, row: Row, column: Column, e: Estimate) -> None:
+    """Each agent as a dot, and the interval of their mean; of two agents, which tell little of
+    what others would do, each one's own."""
+    found = [Row(row.subject, row.arm, (cell,)).estimate(column) for cell in row.results]
+    each = [alone for alone in found if alone is not None]
+    apart = np.linspace(-0.5, 0.5, len(each)) * wide if len(each) > 1 else [0.0]
+    shown = zip(x + np.array(apart), each, strict=True) if len(each) == 2 else [(x, e)]
+    for at, of in shown:
+        error = [[max(0.0, of.value - of.low)], [max(0.0, of.high - of.value)]]
+        axes.errorbar(at, of.value, yerr=error, capsize=2, color="black", linewidth=1.2)
+    for at, alone in zip(apart, each, strict=True):
+        axes.plot(x + at, alone.value, "o", color="black", markersize=2.5)
+
+
+def _worded(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _curves(name: str, shown: Experiment, rows: Sequence[Row], path: Path) -> Path:
@@ -173,15 +188,22 @@ def _curves(name: str, shown: Experiment, rows: Sequence[Row], path: Path) -> Pa
                     _lines(axes, row, measure, _color(row.arm, rows))
             _levels(axes, rows, subject, room, room in shown.blind)
             axes.set_ylim(0.0, 1.05)
-            axes.set_title(f"{subject}: {room}" if subject else room, fontsize=10)
+            title = shown.titles.get(room, room)
+            axes.set_title(f"{subject}: {title}" if subject else title, fontsize=10)
             _plain(axes)
             if i == len(subjects) - 1:
                 axes.set_xlabel("training frames (millions)")
             if j == 0:
-                axes.set_ylabel("success")
+                axes.set_ylabel(f"success in {_episodes(rows)} validation rooms", fontsize=9)
     _legend(figure, grid)
     figure.savefig(path)
     return path
+
+
+def _episodes(rows: Sequence[Row]) -> str:
+    """Of every exam on the way."""
+    found = {cell["plan"]["curve_episodes"] for row in rows for cell in row.results if row.trained}
+    return " or ".join(map(str, sorted(found)))
 
 
 def _legend(figure: Any, grid: Any) -> None:
@@ -223,8 +245,7 @@ def _lines(axes: Any, row: Row, measure: Sequence[str], color: str) -> None:
         shortest = min(len(y) for y in values)
         x = np.mean([x[:shortest] for x in frames], axis=0)
         y = np.mean([y[:shortest] for y in values], axis=0)
-        label = row.arm if len(measure) == 1 else f"{row.arm} (mean of the three)"
-        axes.plot(x, y, color=color, linewidth=2.0, marker=".", label=label)
+        axes.plot(x, y, color=color, linewidth=2.0, marker=".", label=_worded(row.arm))
 
 
 def _levels(axes: Any, rows: Sequence[Row], subject: str, room: str, blind: bool) -> None:

@@ -141,7 +141,7 @@ def _targets(done: Mapping[str, Sequence[Row]]) -> str:
         for target in SHOWN[name].targets:
             value = target.found(found)
             verdict = _NONE if value is None else "yes" if target.reached(value) else "**no**"
-            lines.append((name, target.claim, _NONE if value is None else f"{value:.2f}", verdict))
+            lines.append((name, target.claim, _NONE if value is None else f"{value:.3f}", verdict))
     return "## What was to be reached\n\n" + table(
         ("experiment", "claim", "found", "reached"), lines
     )
@@ -231,11 +231,12 @@ def _cells(
                     _short(found["cost"]["frames"]),
                     f"{found['cost']['minutes']:.1f}",
                     _machine(found["machine"]),
+                    ", ".join(found.get("made_by", {}).get("code", ())) or "not noted",
                 )
             )
     if not lines:
         return ""
-    header = ("cell", "found", "demonstrations", "frames", "minutes", "machine")
+    header = ("cell", "found", "demonstrations", "frames", "minutes", "machine", "code")
     return "## Every agent\n\n" + table(header, lines)
 
 

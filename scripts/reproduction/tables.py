@@ -81,6 +81,7 @@ class Experiment:
         blind: rooms in which each of three objects is odd in one dimension: who picks any odd
             object out, without a notion of which dimension counts, reaches a third.
         bars: names of the columns that are drawn.
+        titles: what these, and the rooms of curves, are called in plots.
     """
 
     title: str
@@ -89,7 +90,8 @@ class Experiment:
     targets: tuple[Target, ...]
     against: tuple[tuple[str, str, tuple[str, ...]], ...]
     curves: tuple[str, ...]
-    bars: tuple[str, ...] = field(default=())
+    bars: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
     blind: frozenset[str] = frozenset()
 
 
@@ -231,6 +233,10 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
                 *((d, "none", (f"chose {d}", "Confounded")) for d in _CORE),
             ),
             curves=("deconfounded", "confounded"),
+            titles={
+                "deconfounded": "Deconfounded rooms (none: mean of the three)",
+                "confounded": "Confounded rooms",
+            },
             blind=frozenset({"deconfounded"}),
         ),
         "features": Experiment(
@@ -273,6 +279,12 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             ),
             curves=("held_out", "train"),
             bars=("held_out: test", "train: test"),
+            titles={
+                "held_out: test": "tests with\nheld-out combinations",
+                "train: test": "tests with\ntraining's combinations",
+                "held_out": "held-out combinations",
+                "train": "training's combinations",
+            },
             blind=frozenset({"held_out", "train", "one_try"}),
         ),
         "hard": Experiment(
@@ -319,6 +331,14 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             ),
             curves=("hard", "train"),
             bars=("hard: test", "hard_seen: test", "hard: made odd in it", "train: test"),
+            titles={
+                "hard: test": "test after\nhard exp.",
+                "hard_seen: test": "the same,\ndimension\nseen hard",
+                "hard: made odd in it": "hard exp.\nthat make\nit odd",
+                "train: test": "test, as\nin training",
+                "hard": "hard experiments",
+                "train": "as in training",
+            },
             blind=frozenset({"hard", "hard_seen", "train"}),
         ),
         "basic": Experiment(
