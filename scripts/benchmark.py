@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import gymnasium
+
+import oddoneout  # noqa: F401  (registers the ids)
 from oddoneout.processes import usable_cores
 from scripts import common
 from scripts.benchmarks import demonstrations, peers, rooms, training, vectors
 from scripts.benchmarks.rates import Effort
 
-_PACKAGES: Final = ("oddoneout", "mujoco", "gymnasium", "numpy", "torch", "miniworld")
+_PACKAGES: Final = ("oddoneout", "mujoco", "gymnasium", "mujoco_warp", "numpy", "torch", "miniworld")
 
 
 class Part(NamedTuple):
@@ -66,6 +69,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def drawn_by() -> str:
+    """What draws for OpenGL here, and its version."""
+    with contextlib.closing(gymnasium.make("OddOneOut/Basic-v0")) as env:
+        env.reset(seed=0)
+        return env.unwrapped.renderer_version()
+
+
 def _versions() -> Iterator[tuple[str, str]]:
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -105,6 +115,8 @@ def main() -> None:
         if name in (args.only or PARTS):
             result[name] = part.run(args, effort)
             print(f"\n{part.text(result[name])}", flush=True)
+    result["machine"]["renderer"] = drawn_by()  # last: it opens OpenGL, which parts measure
+    print(f"\ndrawn by {result['machine']['renderer']}")
     if out is not None:
         common.write_json(out, result)
         print(f"wrote {out}")
