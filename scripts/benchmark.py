@@ -25,7 +25,8 @@ from scripts import common
 from scripts.benchmarks import demonstrations, peers, rooms, training, vectors
 from scripts.benchmarks.rates import Effort
 
-_PACKAGES: Final = ("oddoneout", "mujoco", "gymnasium", "mujoco_warp", "numpy", "torch", "miniworld")
+_NEEDED: Final = ("oddoneout", "mujoco", "gymnasium", "numpy")
+_PACKAGES: Final = (*_NEEDED, "mujoco_warp", "torch", "miniworld")
 
 
 class Part(NamedTuple):
@@ -73,7 +74,7 @@ def drawn_by() -> str:
     """What draws for OpenGL here, and its version."""
     with contextlib.closing(gymnasium.make("OddOneOut/Basic-v0")) as env:
         env.reset(seed=0)
-        return env.unwrapped.renderer_version()
+        return getattr(env.unwrapped, "renderer_version", lambda: "unknown")()
 
 
 def _versions() -> Iterator[tuple[str, str]]:
