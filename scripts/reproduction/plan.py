@@ -311,11 +311,11 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
             explained=explained,
             agent_changes=changes,
             # Half of all combinations are never shown: no reason to learn that there are none.
-            trained={"leave_open": True, **_RENAMED, **trained},
-            frames=sizes.intervention_frames,
+            trained={"leave_open": True, **_RENAMED, **sizes.features_training, **trained},
+            frames=sizes.features_frames,
         )
         for arm, explained, changes, trained in arms
-        if seed == 0 or arm in ("full", "none", "named")
+        if seed == 0 or arm in ("full", "none")
     ]
 
 
