@@ -249,8 +249,8 @@ class Trainer:
             # A budget of minutes that was raised in between does not lead back.
             stage = latest(stage_at(self.config, self.done), self.state.stage)
             if turned := stage is not self.state.stage:
-                if Stage.GLIMPSES in (stage, self.state.stage):
-                    self.state.position = Position()  # else go on among the same episodes
+                if self.state.stage is Stage.GLIMPSES:
+                    self.state.position = Position()  # features go on among the same episodes
                 self.state.stage = stage
                 self._enter(stage)
             if self.on_step is not None:
