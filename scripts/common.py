@@ -28,7 +28,7 @@ from oddoneout.arguments import parse_image_size
 from oddoneout.demos.manifest import write_file
 from oddoneout.demos.rollout import Policy
 from oddoneout.processes import holding
-from oddoneout.rules.levels import CATALOGUE
+from oddoneout.rules.levels import CATALOGUE, Level, Settings, parse_settings
 
 NAMED_POLICIES = ("expert", "random", "random_object")
 
@@ -79,6 +79,12 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError):  # as it holds something
                 folder.rmdir()
+
+
+def level_of(env: str, args: Mapping[str, Any]) -> tuple[Level, Settings]:
+    """The level of that id, and its settings; ``args`` are the level's own."""
+    (level,) = (level for level in CATALOGUE.values() if level.id == env)
+    return level, parse_settings(level, args)
 
 
 @dataclass(frozen=True, slots=True)

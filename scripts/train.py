@@ -28,7 +28,7 @@ from agents.interruption import Interrupted
 from agents.training import RunOptions, Trainer
 from oddoneout.demos.manifest import StorageError
 from oddoneout.demos.storage import Dataset
-from oddoneout.rules.levels import CATALOGUE, Settings, parse_settings
+from oddoneout.rules.levels import Settings
 from scripts import common
 
 
@@ -148,9 +148,9 @@ def check_room(exam: Exam, agent: AgentConfig) -> None:
     Raises:
         UserError: if they may; it would come to light after all the training.
     """
-    (level,) = (level for level in CATALOGUE.values() if level.id == exam.env)
     rules = {k: v for k, v in exam.args.items() if k in Settings.__dataclass_fields__}
-    most = level.most_steps(parse_settings(level, rules))
+    level, settings = common.level_of(exam.env, rules)
+    most = level.most_steps(settings)
     if most > agent.context:
         raise common.UserError(
             f"--evaluate: an episode of {exam.env} may take {most} steps, and the agent remembers "

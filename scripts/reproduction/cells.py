@@ -35,7 +35,6 @@ from oddoneout.evaluation import EpisodeScore, Transcript, spoken
 from oddoneout.expert import ExpertPolicy
 from oddoneout.processes import holding
 from oddoneout.rules.attributes import Dimension
-from oddoneout.rules.levels import CATALOGUE, Level, Settings, parse_settings
 from oddoneout.rules.splits import Stream, episode_seed
 from oddoneout.rules.trial import Phase
 from scripts import common
@@ -149,14 +148,9 @@ def _rooms(cell: Cell) -> dict[str, str]:
 
 @lru_cache(maxsize=256)
 def _digest_of_rooms(env: str, args: str) -> str:
-    level, settings = _level(env, json.loads(args))
+    level, settings = common.level_of(env, json.loads(args))
     stories = (sample_episode(level, settings, np_random(seed)[0]).story for seed in range(3))
     return hashlib.sha256("\n".join(stories).encode()).hexdigest()[:16]
-
-
-def _level(env: str, args: Mapping[str, Any]) -> tuple[Level, Settings]:
-    (level,) = (level for level in CATALOGUE.values() if level.id == env)
-    return level, parse_settings(level, args)
 
 
 def load_again(cell: Cell, places: Places) -> list[dict[str, Any]]:
@@ -265,7 +259,7 @@ def training_work(cell: Cell) -> float:
 
 def work(cell: Cell) -> float:
     """How much a cell is to do, training and exams, in the same frames."""
-    levels = (_level(room.env, room.args) for room in cell.rooms)
+    levels = (common.level_of(room.env, room.args) for room in cell.rooms)
     trials = sum(level.most_trials(settings) for level, settings in levels)
     return training_work(cell) + _TRIAL_COST * cell.episodes * trials
 
