@@ -48,6 +48,7 @@ _LATER: Final = {
     "naming_weight": 1.0,  # no encoder named anything
     "rename": False,
     "batch_glimpses": 0,
+    "bleach": 0.0,
 }
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
 _WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0, "rename": False}
