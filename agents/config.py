@@ -90,6 +90,8 @@ class AgentConfig:
         forget_transformed: once a transform has changed the picture, forget what was seen since the
             latest choice: it is no longer so (see `agents.memory.forgotten`). For demonstrations by
             an expert that looks at everything again (``look_again``).
+        forget_vain: at a transform that has changed nothing, too: for demonstrations by an expert
+            that does so itself (``start_over``).
         deed_layers: layers of a second memory, a quarter as wide, of what was done and what it
             brought: all episode long, and without a picture. The memory of pictures then ends with
             each room, and is told of the deeds in the rooms before (see `agents.memory`); of those
@@ -123,6 +125,7 @@ class AgentConfig:
     context: int = 448
     trial_memory: bool = False
     forget_transformed: bool = False
+    forget_vain: bool = False
     deed_layers: int = 0
     decoder_width: int = 128
     compositional: bool = True
@@ -161,6 +164,8 @@ class AgentConfig:
             raise ValueError(
                 f"bleach is for the 'parts' encoder, got bleach={self.bleach} with {self.encoder!r}"
             )
+        if self.forget_vain and not self.forget_transformed:
+            raise ValueError("forget_vain needs forget_transformed: it adds to what that forgets")
         if self.deed_layers:
             if self.trial_memory:
                 raise ValueError(
@@ -185,6 +190,7 @@ class AgentConfig:
             layers=self.deed_layers,
             deed_layers=0,
             forget_transformed=False,
+            forget_vain=False,
         )
 
     @property

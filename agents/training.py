@@ -390,7 +390,8 @@ class Trainer:
         """Take over another run's weights, and nothing else of it."""
         other, meta = checkpoint.load_agent(path)
         theirs, ours = asdict(meta.agent), asdict(self.meta.agent)
-        free = {"dropout", "recollect", "trial_memory", "forget_transformed", "context"}
+        free = {"dropout", "bleach", "recollect", "trial_memory", "context"}
+        free |= {"forget_transformed", "forget_vain"}
         free |= {of for of in ("layers", "deed_layers") if theirs[of] <= ours[of]}
         differences = [
             f"{name} {theirs[name]!r} instead of {ours[name]!r}"

@@ -298,6 +298,31 @@ def test_who_looks_again_reads_all_objects_between_transform_and_choice() -> Non
     assert success(play("Intervention", {}, range(60), noisy)) >= 0.98
 
 
+def test_who_starts_over_has_looked_at_all_that_it_goes_by_since_its_latest_transform() -> None:
+    """Also where that was not its own, or did nothing: so imitators may forget what was before."""
+    read: set[int] = set()
+    wrong, done = [], 0
+
+    def watch(step: Step) -> None:
+        nonlocal done
+        now, action = step.moment.snapshot(), Action(step.decision.action)
+        label = Action(step.decision.label)
+        if step.moment.previous_action in [*TRANSFORMS] or now.phase is Phase.EXPLAIN:
+            read.clear()
+        if now.gaze is not None and now.objects[now.gaze].distance <= options.legible:
+            read.add(now.gaze)
+        if label is Action.CHOOSE or label in TRANSFORMS:
+            done += 1
+            wrong.extend([] if len(read) == OBJECT_COUNT else [(step.seed, now.trial, action)])
+
+    disturbed = {"action_noise": 0.1, "vain_actions": 0.02, "rash_actions": 0.03}
+    options = ExpertOptions(start_over=True, **disturbed)
+    played = list(play("Intervention", {}, range(60), options, on_step=watch))
+    assert done > 60 * 7
+    assert wrong == []
+    assert success(iter(played)) >= 0.95  # some searches outlast their time, or learn nothing
+
+
 def test_after_a_rash_action_it_makes_of_the_experiment_what_there_is() -> None:
     rash: set[tuple[Action, Mode]] = set()
     spoiled: set[tuple[int, int]] = set()  # episodes and trials in which it chose rashly

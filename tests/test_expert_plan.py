@@ -115,6 +115,21 @@ def test_far_objects_are_known_but_not_read() -> None:
     assert not far.read
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_who_starts_over_knows_after_a_transform_what_is_in_view_only(
+    left: int,
+) -> None:
+    """Whether it did something, and used up the only one, or was in vain."""
+    before, pose = informed((RED,) * 4), turned(START, 2)
+    now = scene(pose, transforms_left=left)
+    plain = update(before, now, Action.TRANSFORM_COLOR, 9.0)
+    assert plain.trial.complete
+    over = update(before, now, Action.TRANSFORM_COLOR, 9.0, start_over=True)
+    assert over == replace(look(None, now), possible=before.possible)
+    assert 0 < len(over.trial.seen) < 4
+    assert update(before, now, LEFT, 9.0, start_over=True) == update(before, now, LEFT, 9.0)
+
+
 def test_an_object_is_read_once_it_has_been_looked_at() -> None:
     pose = START
     belief = look(None, scene(pose))

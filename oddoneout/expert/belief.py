@@ -137,7 +137,11 @@ class Belief:
 
 
 def update(
-    belief: Belief | None, snapshot: Snapshot, action: Action | None, legible: float
+    belief: Belief | None,
+    snapshot: Snapshot,
+    action: Action | None,
+    legible: float,
+    start_over: bool = False,
 ) -> Belief:
     """The belief after one more look at the room.
 
@@ -146,9 +150,11 @@ def update(
         snapshot: only its objects in view are used, and their values only from near enough.
         action: the action executed since ``belief``; None if there was none.
         legible: metres from which looks can be told apart.
+        start_over: whether a transform that was executed ends what was known of the room.
     """
     trial = None if belief is None else belief.trial
-    if trial is None or trial.index != snapshot.trial:
+    over = start_over and action in TRANSFORMS
+    if trial is None or over or trial.index != snapshot.trial:
         trial = TrialBelief(snapshot.trial, snapshot.mode, (None,) * len(snapshot.objects))
     elif belief is not None:
         bumps = trial.bumps

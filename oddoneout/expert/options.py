@@ -18,7 +18,7 @@ _SHARES: Final = (
     "mistaken_experiments",
     "random_mix",
 )
-_SWITCHES: Final = ("use_transforms", "blind", "random_order", "look_again")
+_SWITCHES: Final = ("use_transforms", "blind", "random_order", "look_again", "start_over")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class ExpertOptions:
             if it did not know what that made odd. Who imitates an expert that goes straight on
             may learn for each dimension where to go, and never what it means to be odd.
 
+        start_over: whether it knows, once a transform has been executed, its own or not and even in
+            vain, no more of the room than what it sees from then on: it looks for every object
+            again, and settles again what to do. So what it does follows from what an imitator can
+            know that forgets at the same moments (``forget_vain`` of agents).
+
     Raises:
         ValueError: for a value that is not allowed; the message names what is.
     """
@@ -64,6 +69,7 @@ class ExpertOptions:
     first: str | None = None
     legible: float = LEGIBLE
     look_again: bool = False
+    start_over: bool = False
 
     def __post_init__(self) -> None:
         for name in _SHARES:

@@ -58,7 +58,7 @@ class ExpertPolicy:
         before = None if moment.previous_action is None else Action(moment.previous_action)
         snapshot = moment.snapshot()
         seen = _in_the_dark(snapshot) if options.blind else snapshot
-        belief = update(slot.belief, seen, before, options.legible)
+        belief = update(slot.belief, seen, before, options.legible, options.start_over)
         slot.belief, intent = decide(belief, options, slot.rng)
         label = action = _action(slot.belief, intent, slot.rng)
         if belief.phase is Phase.SEARCH:

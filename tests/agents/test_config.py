@@ -39,6 +39,7 @@ def test_configs_are_values():
         ({"dropout": 1.0}, "dropout"),
         ({"encoder": "parts", "bleach": 1.5}, "bleach must lie"),
         ({"encoder": "parts", "bleach": float("nan")}, "bleach must lie"),
+        ({"forget_vain": True}, "forget_vain needs forget_transformed"),
         ({"bleach": 0.25}, "bleach is for the 'parts' encoder"),
         ({"context": 0}, "context"),
         ({"vocabulary": 0}, "vocabulary"),
