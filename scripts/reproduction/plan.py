@@ -43,6 +43,7 @@ _FIRST_TRIED: Final = Dimension.COLOR.value
 #: Options that earlier plans did not have: part of a plan where they are used.
 _LATER: Final = {
     "forget_transformed": False,
+    "forget_vain": False,
     "lapse": 0.0,
     "deed_layers": 0,
     "naming_weight": 1.0,  # no encoder named anything
