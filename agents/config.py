@@ -79,6 +79,8 @@ class AgentConfig:
             cannot see the others) or "resnet18" (torchvision's, untrained).
         channels: channels of each stage of the "conv" encoder, of both of "opponent", or of the one
             for silhouettes of "parts".
+        bleach: probability, in training, that the silhouettes of "parts" see a picture with
+            everything painted turned white: white shapes are then known by those of every color.
         width: width of the memory and of the state.
         layers: transformer layers of the memory.
         heads: attention heads of each layer.
@@ -114,6 +116,7 @@ class AgentConfig:
     instruction_words: int = language.INSTRUCTION_WORDS
     encoder: Encoder = "conv"
     channels: tuple[int, ...] = (32, 64)
+    bleach: float = 0.0
     width: int = 192
     layers: int = 2
     heads: int = 4
@@ -152,6 +155,12 @@ class AgentConfig:
             raise ValueError(f"width must be at least 8 for the 'parts' encoder, got {self.width}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if not 0.0 <= self.bleach <= 1.0:
+            raise ValueError(f"bleach must lie in [0, 1], got {self.bleach}")
+        if self.bleach and self.encoder != "parts":
+            raise ValueError(
+                f"bleach is for the 'parts' encoder, got bleach={self.bleach} with {self.encoder!r}"
+            )
         if self.deed_layers:
             if self.trial_memory:
                 raise ValueError(

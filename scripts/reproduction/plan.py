@@ -37,6 +37,8 @@ _LAPSING: Final = {"lapse": 0.03}
 _DEEDS: Final = {"deed_layers": 2}
 #: Values change their names, so that none is expected with any other.
 _RENAMED: Final = {"rename": True}
+#: White stands out so little that its shapes would be learnt apart from all others.
+_BLEACHED: Final = {"bleach": 0.25}
 #: Arms that only led to others, and the one dimension for which they were made.
 _ABANDONED: Final = ("one_memory_none", "forgetting", "straight")
 _FIRST_TRIED: Final = Dimension.COLOR.value
@@ -48,6 +50,7 @@ _LATER: Final = {
     "naming_weight": 1.0,  # no encoder named anything
     "rename": False,
     "batch_glimpses": 0,
+    "bleach": 0.0,
 }
 #: An encoder that is told nothing learns little from single pictures; here nothing is frozen.
 _WHOLE: Final = {"glimpses": 0.0, "freeze_at": 1.0, "rename": False}
@@ -286,7 +289,7 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
         Room("one_try", _INTERVENTION, {"split": Split.TRAIN.value, "experiments": 1}),
     )
     # Shapes, colors and textures are seen apart, so that each is known with any of the others.
-    parts = sizes.parts_agent
+    parts = {**sizes.parts_agent, **_BLEACHED}
     arms = [
         ("full", True, {**parts, **_DEEDS}, {}),
         ("none", False, {**parts, **_DEEDS}, {}),

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -161,6 +162,53 @@ def test_only_in_training_silhouettes_come_in_orders_of_colors_that_torch_draws(
     assert torch.equal(places(encoder(given), config), found)
     plain = places(encoder.eval()(given), config)
     torch.testing.assert_close(plain, plain[:1].expand_as(plain))
+
+
+WHITE, FLOOR = (1.0, 1.0, 1.0), (0.45, 0.42, 0.38)
+
+
+def on_the_floor(color):
+    """A uint8 picture of something in the middle of the floor."""
+    middle = torch.zeros(16, 16)
+    middle[4:12, 4:12] = 1.0
+    return painted(FLOOR, 1.0 - middle) + painted(color, middle * STRIPES)
+
+
+def test_bleached_silhouettes_of_any_color_are_those_of_white_ones():
+    """In training only; what is white already, and the room, stay as they are."""
+    torch.manual_seed(0)
+    given = torch.cat([on_the_floor(color) for color in (PINK, CYAN, WHITE)])
+    config = tiny(encoder="parts", image_size=(16, 16))
+    encoders = {bleach: build_encoder(replace(config, bleach=bleach)) for bleach in (0.0, 1)}
+    encoders[1].load_state_dict(encoders[0].state_dict())
+    seen = {}
+    for bleach, encoder in encoders.items():
+        encoder.silhouettes.register_forward_pre_hook(
+            lambda _, args, bleach=bleach: seen.update({bleach: args[0]})
+        )
+        torch.manual_seed(1)
+        encoder(given)
+    white = to_opponents(given[2:])[1]
+    floor = (white - white.amax(1, keepdim=True)).abs().amax(1)[0] > 0
+    for found, order in zip(seen[1], seen[0], strict=True):
+        close = {"atol": 0.05, "rtol": 0.0}  # the darker, the less of it is color
+        torch.testing.assert_close(found[:, ~floor], white[0][:, ~floor], **close)
+        assert torch.equal(found[:, floor], order[:, floor]), "in whatever order its channels came"
+    assert (seen[0][:2] - seen[1][:2]).abs().amax((1, 2, 3)).min() > 0.75, "both were painted"
+    for encoder in encoders.values():
+        encoder.eval()(given)
+    assert torch.equal(seen[0], seen[1])
+
+
+def test_only_some_pictures_are_bleached():
+    torch.manual_seed(0)
+    encoder = build_encoder(tiny(encoder="parts", image_size=(16, 16), bleach=0.25))
+    encoder.silhouettes.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    seen = []
+    encoder(on_the_floor(CYAN).expand(400, -1, -1, -1))
+    middle = seen[0][:, :, 8, 8]
+    white = (middle == middle[:, :1]).all(1)
+    assert 0.17 < white.float().mean() < 0.33
 
 
 def test_black_has_a_brightness_and_all_is_about_as_large_as_pixels():
