@@ -37,6 +37,8 @@ _LAPSING: Final = {"lapse": 0.03}
 _DEEDS: Final = {"deed_layers": 2}
 #: Values change their names, so that none is expected with any other.
 _RENAMED: Final = {"rename": True}
+#: White stands out so little that its shapes would be learnt apart from all others.
+_BLEACHED: Final = {"bleach": 0.25}
 #: Arms that only led to others, and the one dimension for which they were made.
 _ABANDONED: Final = ("one_memory_none", "forgetting", "straight")
 _FIRST_TRIED: Final = Dimension.COLOR.value
@@ -288,7 +290,7 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
         Room("one_try", _INTERVENTION, {"split": Split.TRAIN.value, "experiments": 1}),
     )
     # Shapes, colors and textures are seen apart, so that each is known with any of the others.
-    parts = sizes.parts_agent
+    parts = {**sizes.parts_agent, **_BLEACHED}
     arms = [
         ("full", True, {**parts, **_DEEDS}, {}),
         ("none", False, {**parts, **_DEEDS}, {}),
