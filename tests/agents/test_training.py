@@ -360,13 +360,16 @@ def test_nothing_is_recorded_of_what_was_not_measured(tmp_path):
         {},
         {"dropout": 0.1},
         {"forget_transformed": True},
+        {"forget_transformed": True, "forget_vain": True},
         {"trial_memory": True},
         {"deed_layers": 1},
         {"context": 999},
+        {"encoder": "parts", "bleach": 0.5},
     ],
 )
 def test_a_run_may_begin_from_another_runs_weights(tmp_path, otherwise):
-    first = trainer(tmp_path / "first").train()
+    encoder = otherwise.get("encoder", AGENT.encoder)
+    first = trainer(tmp_path / "first", agent=replace(AGENT, encoder=encoder)).train()
     training = replace(TRAINING, start=str(tmp_path / "first"))
     second = trainer(tmp_path / "second", training, replace(AGENT, **otherwise))
     weights = second.agent.state_dict()
