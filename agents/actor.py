@@ -21,8 +21,8 @@ _ACTING = 0xAC7
 class _Eye:
     """Watches the rooms of one episode by its pictures."""
 
-    def __init__(self, vain: bool) -> None:
-        self._watch = RoomWatch(vain)
+    def __init__(self) -> None:
+        self._watch = RoomWatch()
         self._image: NDArray[np.uint8] | None = None
 
     def see(self, action: int, image: NDArray[np.uint8]) -> Mark:
@@ -101,7 +101,7 @@ class AgentPolicy:
             if moment.previous_action is not None:
                 actions[moment.slot] = moment.previous_action
             if config.marks_rooms:
-                eye = self._eyes.setdefault(moment.slot, _Eye(config.forget_vain))
+                eye = self._eyes.setdefault(moment.slot, _Eye())
                 mark = eye.see(actions[moment.slot], moment.image)
                 transformed[moment.slot], changed[moment.slot], settled[moment.slot] = mark
         logits, states, self._cache = self.agent.step(

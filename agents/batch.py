@@ -34,9 +34,9 @@ class Inputs(_Movable):
         instructions: int64 (B, T, L) word ids, 0 = padding.
         previous_actions: int64 (B, T), the executed action; `AgentConfig.no_action` at first.
         previous_rewards: float32 (B, T), 0 at first.
-        transformed: bool (B, T), whether the previous action has transformed something (with
-            `AgentConfig.forget_vain`, or was to), or in training a lapse makes as if (see
-            `agents.augment`); read only with `AgentConfig.marks_rooms`, as are the next two.
+        transformed: bool (B, T), whether the previous action has transformed something, or in
+            training a lapse makes as if (see `agents.augment`); read only with
+            `AgentConfig.marks_rooms`, as are the next two.
         changed: bool (B, T), whether something in the room has been transformed, now or before; no
             lapse does (see `agents.marks`).
         settled: bool (B, T), whether the room has just been settled.

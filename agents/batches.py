@@ -209,7 +209,7 @@ def collate(
         previous_actions[row, 1:n] = seen.actions[:-1]
         previous_rewards[row, 1:n] = seen.rewards[:-1]
         if config.marks_rooms:
-            found = marks(previous_actions[row, :n], stillness(seen.images), config.forget_vain)
+            found = marks(previous_actions[row, :n], stillness(seen.images))
             transformed[row, :n], changed[row, :n], settled[row, :n] = found
         trials[row, :n] = said.trials
         trials[row, n:] = said.trials[-1]

@@ -90,8 +90,8 @@ class AgentConfig:
         forget_transformed: once a transform has changed the picture, forget what was seen since the
             latest choice: it is no longer so (see `agents.memory.forgotten`). For demonstrations by
             an expert that looks at everything again (``look_again``).
-        forget_vain: at a transform that has changed nothing, too: for demonstrations by an expert
-            that does so itself (``start_over``).
+        forget_vain: forget at a transform that has changed nothing, too: for demonstrations by an
+            expert that does so itself (``start_over``).
         deed_layers: layers of a second memory, a quarter as wide, of what was done and what it
             brought: all episode long, and without a picture. The memory of pictures then ends with
             each room, and is told of the deeds in the rooms before (see `agents.memory`); of those

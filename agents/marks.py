@@ -32,9 +32,8 @@ class Mark(NamedTuple):
     """What is to be said of one step, or in arrays of several.
 
     Attributes:
-        transformed: the previous action has transformed something, or, where that counts as well,
-            was to.
-        changed: it has transformed something, or an earlier one in the same room has.
+        transformed: the previous action has transformed something.
+        changed: so has it, or an earlier one in the same room.
         settled: the room is settled: at the last step of its choice's explanation; or, if the time
             ran out before there was a choice, at the next room's first, as nothing tells so
             earlier.
@@ -51,13 +50,9 @@ class RoomWatch:
     A transform that does something changes the picture though nothing moves. A choice with nothing
     in focus changes nothing either, but the agent goes on its way; after a real one it waits, as
     experts do, while the outcome is explained.
-
-    Args:
-        vain: whether transforms in vain count as transforms (see `Mark`).
     """
 
-    def __init__(self, vain: bool = False) -> None:
-        self._vain = vain
+    def __init__(self) -> None:
         self._latest: deque[tuple[int, bool]] = deque(maxlen=EXPLAINED)
         self._searched = -1  # actions since the room began, which one step's picture precedes
         self._changed = False
@@ -74,23 +69,21 @@ class RoomWatch:
         stood = [act for act, _ in takewhile(itemgetter(1), reversed(self._latest))]
         chosen = len(stood) == EXPLAINED and stood[-1] == Action.CHOOSE
         late = self._searched >= SEARCHED and Action.CHOOSE not in stood
-        tried = action in _CHANGING
-        done = tried and not still
-        mark = Mark(done or (tried and self._vain), self._changed or done, chosen or late)
+        transformed = action in _CHANGING and not still
+        mark = Mark(transformed, self._changed or transformed, chosen or late)
         if mark.settled:
             self._searched = -1 if chosen else 0
         self._changed = mark.changed and not mark.settled
         return mark
 
 
-def marks(actions: NDArray[np.integer], still: NDArray[np.bool_], vain: bool = False) -> Mark:
+def marks(actions: NDArray[np.integer], still: NDArray[np.bool_]) -> Mark:
     """What a `RoomWatch` tells of each step of an episode, each bool (T,).
 
     Args:
         actions: (T,) previous actions.
         still: (T,) of `stillness`.
-        vain: as of `RoomWatch`.
     """
     steps = zip(actions.tolist(), still.tolist(), strict=True)
-    found = list(starmap(RoomWatch(vain).see, steps))
+    found = list(starmap(RoomWatch().see, steps))
     return Mark(*np.array(found, np.bool_).reshape(-1, 3).T)

@@ -169,7 +169,13 @@ class Memory(nn.Module):
         return cast("Iterable[Layer]", self.stack)
 
     def forward(
-        self, x: Tensor, context: Tensor, trials: Tensor, transformed: Tensor, settled: Tensor
+        self,
+        x: Tensor,
+        context: Tensor,
+        trials: Tensor,
+        transformed: Tensor,
+        settled: Tensor,
+        forgets: Tensor | None = None,
     ) -> Tensor:
         """Whole episodes.
 
@@ -179,6 +185,7 @@ class Memory(nn.Module):
             trials: int64 (B, T), as `remembered` takes them.
             transformed, settled: bool (B, T), likewise; read only with `forget_transformed` or
                 `deed_layers`.
+            forgets: bool (B, T), where what was seen is forgotten; None: where transformed.
 
         Returns:
             (B, T, D): each step's state, from the steps up to it.
@@ -189,7 +196,8 @@ class Memory(nn.Module):
         self._check(x.shape[1])
         if self.deeds is not None:
             x = x + self.deeds(context, trials, transformed, settled)
-        known = remembered(self.config, trials, transformed, settled)
+        forgets = transformed if forgets is None else forgets
+        known = remembered(self.config, trials, forgets, settled)
         mask = None if known is None else known[:, None]
         turns = self.turns[: x.shape[1]]
         for layer in self.layers:
@@ -219,7 +227,13 @@ class Memory(nn.Module):
         )
 
     def step(
-        self, x: Tensor, context: Tensor, cache: Cache, transformed: Tensor, settled: Tensor
+        self,
+        x: Tensor,
+        context: Tensor,
+        cache: Cache,
+        transformed: Tensor,
+        settled: Tensor,
+        forgets: Tensor | None = None,
     ) -> tuple[Tensor, Cache]:
         """One step of each episode: (B, D) -> (B, D) and the longer cache.
 
@@ -227,7 +241,7 @@ class Memory(nn.Module):
             x: (B, D).
             context: (B, D), as in `forward`.
             cache: of the steps before; spent.
-            transformed, settled: bool (B,), of this step, as in `forward`.
+            transformed, settled, forgets: bool (B,), of this step, as in `forward`.
 
         Raises:
             ValueError: if an episode outgrows the context.
@@ -237,7 +251,7 @@ class Memory(nn.Module):
         if self.deeds is not None:
             x, cache = x + cache.told, self.deeds.step(context, cache, transformed, settled)
         if self.config.forget_transformed:
-            cache = cache.after(transformed)
+            cache = cache.after(transformed if forgets is None else forgets)
         turns = self.turns[cache.lengths][:, None, None]
         seen = torch.arange(longest, device=x.device) <= cache.lengths[:, None]
         seen &= cache.kept[:, :longest]

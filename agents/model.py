@@ -16,7 +16,10 @@ from agents.config import AgentConfig
 from agents.encoder import PartsEncoder, Redrawer, build_encoder
 from agents.memory import Cache, Memory, remembered
 from agents.recollection import KINDS, recollections
+from oddoneout.actions import TRANSFORMS
 from oddoneout.rules.language import WORD_KINDS
+
+_CHANGING = tuple(map(int, TRANSFORMS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +146,19 @@ class Agent(nn.Module):
             ValueError: for episodes that outgrow the context.
         """
         features, named = self._features(inputs.images)
+        forgets = self._forgets(inputs.previous_actions, inputs.transformed)
         context, shown = self._context(
             inputs.instructions,
             inputs.previous_actions,
             inputs.previous_rewards,
-            inputs.transformed,
+            forgets,
             inputs.changed,
         )
         tokens = shown + self._placed(inputs, features.to(shown.dtype))
         if remember:
-            states = self.memory(tokens, context, inputs.trials, inputs.transformed, inputs.settled)
+            states = self.memory(
+                tokens, context, inputs.trials, inputs.transformed, inputs.settled, forgets
+            )
         else:
             states = self.memory.norm(tokens)
         return Outputs(self.policy(states).float(), states, features, named)
@@ -190,11 +196,12 @@ class Agent(nn.Module):
         Raises:
             ValueError: for an episode that outgrows the context.
         """
+        forgets = self._forgets(previous_actions, transformed)
         context, shown = self._context(
-            instructions, previous_actions, previous_rewards, transformed, changed
+            instructions, previous_actions, previous_rewards, forgets, changed
         )
         token = self.encoder(images) + shown
-        states, cache = self.memory.step(token, context, cache, transformed, settled)
+        states, cache = self.memory.step(token, context, cache, transformed, settled, forgets)
         return self.policy(states).float(), states, cache
 
     def speak(self, states: Tensor) -> Tensor:
@@ -221,12 +228,21 @@ class Agent(nn.Module):
             valid[..., None], features
         )
 
+    def _forgets(self, actions: Tensor, transformed: Tensor) -> Tensor:
+        """Where pictures are forgotten, as far as the agent forgets at all; like ``transformed``.
+
+        The memory of deeds is still told which transforms did something.
+        """
+        if not self.config.forget_vain:
+            return transformed
+        return transformed | torch.isin(actions, torch.tensor(_CHANGING, device=actions.device))
+
     def _context(
         self,
         instructions: Tensor,
         actions: Tensor,
         rewards: Tensor,
-        transformed: Tensor,
+        forgets: Tensor,
         changed: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """What of each step is no picture, and what of that goes with the pictures.
@@ -241,7 +257,7 @@ class Agent(nn.Module):
         context = said + self.previous_action(actions) + brought
         if self.changed is None:
             return context, context
-        hidden = actions.masked_fill(transformed, self.config.no_action)
+        hidden = actions.masked_fill(forgets, self.config.no_action)
         shown = said + self.previous_action(hidden) + brought + self.changed * changed[..., None]
         return context, shown
 
@@ -253,7 +269,8 @@ class Agent(nn.Module):
         recollected = said = None
         if self.recollection is not None:
             inputs = batch.inputs
-            known = remembered(self.config, inputs.trials, inputs.transformed, inputs.settled)
+            forgets = self._forgets(inputs.previous_actions, inputs.transformed)
+            known = remembered(self.config, inputs.trials, forgets, inputs.settled)
             asked, said = recollections(batch, self.config.vocabulary, known)
             recollected = self.recollection(states[asked]).unflatten(-1, (-1, KINDS))
         decoder = self.decoder

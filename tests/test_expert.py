@@ -299,16 +299,21 @@ def test_who_looks_again_reads_all_objects_between_transform_and_choice() -> Non
 
 
 def test_who_starts_over_has_looked_at_all_that_it_goes_by_since_its_latest_transform() -> None:
-    """Also where that was not its own, or did nothing: so imitators may forget what was before."""
+    """Also where that was not its own, or did nothing: imitators may forget what was before."""
     read: set[int] = set()
+    rooms: set[tuple[int, int]] = set()
     wrong, done = [], 0
 
     def watch(step: Step) -> None:
         nonlocal done
         now, action = step.moment.snapshot(), Action(step.decision.action)
         label = Action(step.decision.label)
-        if step.moment.previous_action in [*TRANSFORMS] or now.phase is Phase.EXPLAIN:
+        if now.phase is Phase.EXPLAIN:
+            return
+        room = (step.seed, now.trial)
+        if step.moment.previous_action in [*TRANSFORMS] or room not in rooms:
             read.clear()
+        rooms.add(room)
         if now.gaze is not None and now.objects[now.gaze].distance <= options.legible:
             read.add(now.gaze)
         if label is Action.CHOOSE or label in TRANSFORMS:

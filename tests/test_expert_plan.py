@@ -121,7 +121,10 @@ def test_who_starts_over_knows_after_a_transform_what_is_in_view_only(
 ) -> None:
     """Whether it did something, and used up the only one, or was in vain."""
     before, pose = informed((RED,) * 4), turned(START, 2)
-    now = scene(pose, transforms_left=left)
+    trial = replace(
+        before.trial, bumps=((0.0, 0.5),), turning=1, aim=Aim(0, 0, Dimension.COLOR), again=True
+    )
+    before, now = replace(before, trial=trial), scene(pose, transforms_left=left)
     plain = update(before, now, Action.TRANSFORM_COLOR, 9.0)
     assert plain.trial.complete
     over = update(before, now, Action.TRANSFORM_COLOR, 9.0, start_over=True)

@@ -48,11 +48,10 @@ class ExpertOptions:
         look_again: whether it looks at every object once more after it has transformed one, as
             if it did not know what that made odd. Who imitates an expert that goes straight on
             may learn for each dimension where to go, and never what it means to be odd.
-
         start_over: whether it knows, once a transform has been executed, its own or not and even in
             vain, no more of the room than what it sees from then on: it looks for every object
-            again, and settles again what to do. So what it does follows from what an imitator can
-            know that forgets at the same moments (``forget_vain`` of agents).
+            again, and settles again what to do, mistaken or not (``look_again`` then adds nothing).
+            For imitators that forget at the same moments (``forget_vain`` of agents).
 
     Raises:
         ValueError: for a value that is not allowed; the message names what is.

@@ -78,7 +78,7 @@ def test_an_agent_that_forgets_acts_as_it_was_trained(agent, changes):
     episode.seen.images[26:29] = episode.seen.images[25]
     batch = collate([episode], forgetful.config, Words(CONFIG.sentence_words))
     assert batch.inputs.transformed[0, 11]
-    assert batch.inputs.transformed[0, 21] == forgetful.config.forget_vain
+    assert not batch.inputs.transformed[0, 21]
     assert batch.inputs.settled[0, 28]
     policy = AgentPolicy(forgetful, temperature=0.0)
     policy.begin(0, 0)

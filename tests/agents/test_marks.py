@@ -37,14 +37,6 @@ def test_a_transform_counts_where_it_changed_the_picture():
     assert told(*steps) == ([1], [])
 
 
-def test_a_transform_in_vain_may_count_too_but_leaves_the_room_as_it_was():
-    steps = [(WAIT, False), (CHANGE, True), (FORWARD, False), (CHANGE, False), (CHANGE, True)]
-    actions, still = (np.array(column) for column in zip(*steps, strict=True))
-    found = marks(actions, still, vain=True)
-    assert np.flatnonzero(found.transformed).tolist() == [1, 3, 4]
-    assert np.flatnonzero(found.changed).tolist() == [3, 4]
-
-
 def test_a_room_is_changed_from_a_transform_until_it_is_settled():
     changing = [ON, (CHANGE, True), (CHANGE, False), ON, *OUTCOME, ON, (CHANGE, False), ON]
     actions, still = (np.array(column) for column in zip(*changing, strict=True))

@@ -66,10 +66,10 @@ def test_padding_changes_nothing():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("forget", [False, True])
+@pytest.mark.parametrize("forget", [(), ("transformed",), ("transformed", "vain")])
 @pytest.mark.parametrize("deeds", [0, 1])
 def test_acting_step_by_step_equals_the_whole_pass(forget, deeds):
-    agent = agent_of(forget_transformed=forget, deed_layers=deeds)
+    agent = agent_of(deed_layers=deeds, **{f"forget_{what}": True for what in forget})
     inputs = random_batch(agent.config, lengths=(12, 12)).inputs
     whole = agent(inputs)
     images = inputs.images.unflatten(0, (2, 12))
@@ -126,6 +126,38 @@ def test_who_forgets_transforms_is_told_what_they_were_once_the_room_has_ended(f
     told = 10 if forget else 4
     assert torch.equal(one[:, :told], other[:, :told])
     assert not torch.isclose(one[:, told:], other[:, told:]).all(-1).any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("deeds", [0, 1])
+def test_who_forgets_at_vain_transforms_has_not_seen_what_was_before(deeds):
+    agent = agent_of(deed_layers=deeds, forget_transformed=True, forget_vain=True)
+    inputs = one_room_and_the_next(agent.config)
+    vain = dataclasses.replace(
+        inputs,
+        transformed=torch.zeros_like(inputs.transformed),
+        changed=torch.zeros_like(inputs.changed),
+    )
+    other = vain.images.clone()
+    other[:4] = random_batch(agent.config, lengths=(12,), seed=1).inputs.images[:4]
+    one, two = (agent(dataclasses.replace(vain, images=of)).logits for of in (vain.images, other))
+    assert torch.equal(one[:, 4:], two[:, 4:])
+    assert not torch.isclose(one[:, :4], two[:, :4]).all(-1).any()
+
+
+@torch.no_grad()
+def test_who_forgets_at_vain_transforms_is_still_told_which_were_real_once_the_room_has_ended():
+    """Two transforms of different dimensions, of which one, or the other, did nothing."""
+    agent = agent_of(deed_layers=1, forget_transformed=True, forget_vain=True)
+    agent.memory.deeds.given.weight.normal_()
+    inputs = one_room_and_the_next(agent.config)
+    inputs.previous_actions[0, 6] = int(Action.TRANSFORM_SHAPE)
+    steps = torch.arange(12)[None]
+    one, other = (
+        agent(dataclasses.replace(inputs, transformed=steps == real)).logits for real in (4, 6)
+    )
+    assert torch.equal(one[:, :10], other[:, :10]), "the same has been forgotten"
+    assert not torch.isclose(one[:, 10:], other[:, 10:]).all(-1).any()
 
 
 @torch.no_grad()
