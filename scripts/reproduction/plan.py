@@ -31,7 +31,7 @@ _CAREFUL: Final = {**_VAIN, "look_again": True}
 _RASH: Final = {"rash_actions": 0.03}
 #: All that it does follows from what was seen since the latest transform, in vain or not. (Every
 #: one costs a search, so there are fewer in vain.)
-_ANEW: Final = {**_NOISE, **_RASH, "vain_actions": 0.02, "start_over": True}
+_ANEW: Final = {**_NOISE, "vain_actions": 0.02, "start_over": True}
 #: As what was seen before a transform is no longer so, it need not be remembered.
 _FORGETFUL: Final = {"forget_transformed": True}
 #: And what was seen at the very moment of it must not do instead.
@@ -329,7 +329,7 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
 def _hard(sizes: Sizes, seed: int) -> list[Cell]:
     # What was seen before the latest transform is gone for expert and agent alike.
     anew = {**sizes.parts_agent, **_BLEACHED, **_FORGETFUL, **_DEEDS, "forget_vain": True}
-    longer = {**_RENAMED, **sizes.hard_training}
+    learning = {**_RENAMED, "lapse": 0.01, **sizes.hard_training}
     more, fewer = sizes.hard_frames, sizes.intervention_frames
     cells: list[Cell] = []
     for left_out in _CORE:
@@ -350,25 +350,25 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
                 experiment="hard",
                 arm=arm,
                 subject=left_out,
-                sets=_lessons(sizes, f"hard-{left_out}", args, expert),
+                sets=_lessons(sizes, f"hard-{left_out}", args, expert, besides=besides),
                 rooms=rooms,
                 explained=explained,
                 agent_changes=changes,
                 trained=trained,
                 frames=frames,
             )
-            for arm, explained, expert, changes, trained, frames in (
-                ("full", True, _ANEW, anew, longer, more),
-                ("none", False, _ANEW, anew, longer, more),
-                ("none_whole", False, _ANEW, anew, {**longer, **_WHOLE}, more),
+            for arm, explained, (expert, besides), changes, trained, frames in (
+                ("full", True, (_ANEW, _RASH), anew, learning, more),
+                ("none", False, (_ANEW, _RASH), anew, learning, more),
+                ("none_whole", False, (_ANEW, _RASH), anew, {**learning, **_WHOLE}, more),
                 # Who sees that a dimension varied in an earlier room may take it for tried.
-                ("one_memory", True, _CAREFUL, _FORGETFUL, _LAPSING, fewer),
-                ("one_memory_none", False, _CAREFUL, _FORGETFUL, _LAPSING, fewer),
+                ("one_memory", True, (_CAREFUL, {}), _FORGETFUL, _LAPSING, fewer),
+                ("one_memory_none", False, (_CAREFUL, {}), _FORGETFUL, _LAPSING, fewer),
                 # Who knows which object was changed need not look what has become odd: it is the
                 # first that is seen after a transform.
-                ("forgetting", True, _CAREFUL, _FORGETFUL, {}, fewer),
+                ("forgetting", True, (_CAREFUL, {}), _FORGETFUL, {}, fewer),
                 # Who goes straight on after a transform never shows what makes it right.
-                ("straight", True, _VAIN, {}, {}, fewer),
+                ("straight", True, (_VAIN, {}), {}, {}, fewer),
             )
             if (seed == 0 or arm in ("full", "none"))
             and (arm not in _ABANDONED or left_out == _FIRST_TRIED)
