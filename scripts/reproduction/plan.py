@@ -29,6 +29,9 @@ _VAIN: Final = {**_NOISE, "vain_actions": 0.05}
 _CAREFUL: Final = {**_VAIN, "look_again": True}
 #: An imitator's experiments go wrong, too: what is known after that, and what then?
 _RASH: Final = {"rash_actions": 0.03}
+#: All that it does follows from what was seen since the latest transform, in vain or not. (Every
+#: one costs a search, so there are fewer in vain.)
+_ANEW: Final = {**_NOISE, "vain_actions": 0.02, "start_over": True}
 #: As what was seen before a transform is no longer so, it need not be remembered.
 _FORGETFUL: Final = {"forget_transformed": True}
 #: And what was seen at the very moment of it must not do instead.
@@ -324,7 +327,9 @@ def _features(sizes: Sizes, seed: int) -> list[Cell]:
 
 
 def _hard(sizes: Sizes, seed: int) -> list[Cell]:
-    two_memories, longer = {**_FORGETFUL, **_DEEDS}, {**_LAPSING, **sizes.hard_training}
+    # What was seen before the latest transform is gone for expert and agent alike.
+    anew = {**sizes.parts_agent, **_BLEACHED, **_FORGETFUL, **_DEEDS, "forget_vain": True}
+    learning = {**_RENAMED, "lapse": 0.01, **sizes.hard_training}
     more, fewer = sizes.hard_frames, sizes.intervention_frames
     cells: list[Cell] = []
     for left_out in _CORE:
@@ -345,25 +350,25 @@ def _hard(sizes: Sizes, seed: int) -> list[Cell]:
                 experiment="hard",
                 arm=arm,
                 subject=left_out,
-                sets=_lessons(sizes, f"hard-{left_out}", args, expert),
+                sets=_lessons(sizes, f"hard-{left_out}", args, expert, besides=besides),
                 rooms=rooms,
                 explained=explained,
                 agent_changes=changes,
                 trained=trained,
                 frames=frames,
             )
-            for arm, explained, expert, changes, trained, frames in (
-                ("full", True, _CAREFUL, two_memories, longer, more),
-                ("none", False, _CAREFUL, two_memories, longer, more),
-                ("none_whole", False, _CAREFUL, two_memories, {**longer, **_WHOLE}, more),
+            for arm, explained, (expert, besides), changes, trained, frames in (
+                ("full", True, (_ANEW, _RASH), anew, learning, more),
+                ("none", False, (_ANEW, _RASH), anew, learning, more),
+                ("none_whole", False, (_ANEW, _RASH), anew, {**learning, **_WHOLE}, more),
                 # Who sees that a dimension varied in an earlier room may take it for tried.
-                ("one_memory", True, _CAREFUL, _FORGETFUL, _LAPSING, fewer),
-                ("one_memory_none", False, _CAREFUL, _FORGETFUL, _LAPSING, fewer),
+                ("one_memory", True, (_CAREFUL, {}), _FORGETFUL, _LAPSING, fewer),
+                ("one_memory_none", False, (_CAREFUL, {}), _FORGETFUL, _LAPSING, fewer),
                 # Who knows which object was changed need not look what has become odd: it is the
                 # first that is seen after a transform.
-                ("forgetting", True, _CAREFUL, _FORGETFUL, {}, fewer),
+                ("forgetting", True, (_CAREFUL, {}), _FORGETFUL, {}, fewer),
                 # Who goes straight on after a transform never shows what makes it right.
-                ("straight", True, _VAIN, {}, {}, fewer),
+                ("straight", True, (_VAIN, {}), {}, {}, fewer),
             )
             if (seed == 0 or arm in ("full", "none"))
             and (arm not in _ABANDONED or left_out == _FIRST_TRIED)

@@ -118,14 +118,14 @@ PRESETS: Final[Mapping[str, Sizes]] = MappingProxyType(
             basic_whole_frames=7_000_000,
             intervention_frames=7_000_000,
             features_frames=11_000_000,
-            hard_frames=10_000_000,
+            hard_frames=11_000_000,
             exam_episodes=300,
             curve_points=3,
             curve_episodes=50,
             seeds={"confounding": 3, "features": 2, "hard": 2, "basic": 1},
             # Smaller batches of pictures teach an encoder faster (docs/training.md).
             features_training={"glimpses": 0.18, "freeze_at": 0.18, "batch_glimpses": 192},
-            hard_training={"glimpses": 0.14, "freeze_at": 0.14},
+            hard_training={"glimpses": 0.18, "freeze_at": 0.18, "batch_glimpses": 192},
             # Four dimensions at once take longer to see than three.
             basic_training={"batch_episodes": 48, "glimpses": 0.25, "freeze_at": 0.25},
         ),

@@ -293,13 +293,16 @@ SHOWN: Final[Mapping[str, Experiment]] = MappingProxyType(
             "starts 2-2, while the two others may. Examined in rooms whose experiments start "
             "2-2 in exactly that dimension, which is also the rewarded one (*hard*; in "
             "*hard_any* any dimension is rewarded). *hard_seen* is the control: as hard, in a "
-            "dimension that was hard in training too. The expert looks at all objects again "
-            "after a transform, but for *straight*, where it goes on at once to what it made "
-            "odd. At a transform, all but *straight* forget what they saw of the room before; "
+            "dimension that was hard in training too. For *full*, *none* and *none_whole* the "
+            "expert starts over at every transform, in vain or not, and so do they; their "
+            "shapes, colors and textures are seen apart, and change their names in training; they "
+            "have a second memory, of what was done and what it brought, and forget a room once "
+            "its choice is explained. The other arms, by which some of that was found, have one "
+            "memory, another encoder and fewer frames: for them the expert looks at all objects "
+            "again after a transform, but for *straight*, where it goes on at once to what it "
+            "made odd. At a transform, all but *straight* forget what they saw of the room before; "
             "all but *straight* and *forgetting* do so in training at any step of a search, with "
-            "a probability of 0.03. *full*, *none* and *none_whole* have a second memory, of what "
-            "was done and what it brought, and forget a room once its choice is explained; the "
-            "other arms, by which that was found, have one memory and fewer frames. Encoders learn "
+            "a probability of 0.01 (*one_memory*, *one_memory_none*: 0.03). Encoders learn "
             "from single pictures and then stay as they are, but for none_whole's. " + PRACTICE,
             columns=_hard_columns,
             targets=tuple(
